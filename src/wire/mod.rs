@@ -1,0 +1,1 @@
+//! Text in, text out: parsing and writing of SIP messages, without state.
