@@ -8,8 +8,8 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
-mod time;
 pub mod machine;
+mod time;
 pub mod wire;
 
 #[cfg(feature = "std")]
