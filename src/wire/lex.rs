@@ -103,6 +103,10 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    pub(crate) fn skip(&mut self, count: usize) {
+        self.rest = self.rest.get(count..).unwrap_or_default();
+    }
+
     /// Skips `LWS`: blanks, and line ends that a blank follows (a fold).
     /// Tells whether there was any.
     pub(crate) fn skip_lws(&mut self) -> bool {
@@ -400,7 +404,10 @@ pub fn unquote(bytes: &[u8]) -> Cow<'_, [u8]> {
     let [b'"', inner @ .., b'"'] = bytes else {
         return Cow::Borrowed(bytes);
     };
-    if !inner.iter().any(|byte| matches!(byte, b'\\' | b'\r' | b'\n')) {
+    if !inner
+        .iter()
+        .any(|byte| matches!(byte, b'\\' | b'\r' | b'\n'))
+    {
         return Cow::Borrowed(inner);
     }
     let mut plain = Vec::with_capacity(inner.len());
