@@ -288,7 +288,7 @@ impl<'a> HeaderName<'a> {
     }
 
     /// `Other` that spells a known name becomes that name.
-    fn canonical(self) -> Self {
+    pub(crate) fn canonical(self) -> Self {
         match self {
             Self::Other(name) => Self::from_bytes(name),
             known => known,
