@@ -1,0 +1,248 @@
+//! Finding lines: the one place that decides where a line and the head end,
+//! so that the framer and the message parser cannot disagree.
+
+use core::ops::Range;
+
+/// Whether an octet may stand in a token (RFC 3261, section 25.1).
+pub(crate) const fn is_token_byte(byte: u8) -> bool {
+    matches!(
+        byte,
+        b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z'
+            | b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~'
+    )
+}
+
+/// Whether `bytes` is a token: at least one octet, all of them allowed.
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|byte| is_token_byte(*byte))
+}
+
+/// Offset of the first CR or LF at or after `from`.
+pub(crate) fn find_line_break(bytes: &[u8], from: usize) -> Option<usize> {
+    const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    const CR: u64 = u64::from_ne_bytes([b'\r'; 8]);
+    const LF: u64 = u64::from_ne_bytes([b'\n'; 8]);
+    let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+
+    let mut rest = bytes.get(from..)?;
+    let mut at = from;
+    while let Some((word, tail)) = rest.split_first_chunk::<8>() {
+        let word = u64::from_ne_bytes(*word);
+        if has_zero(word ^ CR) | has_zero(word ^ LF) != 0 {
+            break;
+        }
+        rest = tail;
+        at = at.saturating_add(8);
+    }
+    let within = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n'))?;
+    Some(at.saturating_add(within))
+}
+
+/// What stands at the start of a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// A line without its CRLF, continuation lines included.
+    Text(Range<usize>),
+    /// The empty line that ends the head.
+    Blank,
+    /// The octets ran out before the CRLF; the range is what there is.
+    Partial(Range<usize>),
+}
+
+/// Walks the lines of a head.
+#[derive(Debug, Clone)]
+pub(crate) struct Lines<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    /// Offset of the first CR or LF met that is not part of a CRLF.
+    pub(crate) bare_break: Option<usize>,
+}
+
+impl<'a> Lines<'a> {
+    pub(crate) const fn new(bytes: &'a [u8], at: usize) -> Self {
+        Self {
+            bytes,
+            at,
+            bare_break: None,
+        }
+    }
+
+    /// Where the next line starts.
+    pub(crate) const fn position(&self) -> usize {
+        self.at
+    }
+
+    /// The next line as it stands between two CRLFs.
+    pub(crate) fn physical(&mut self) -> Line {
+        self.line(false)
+    }
+
+    /// The next line with its continuation lines (RFC 3261, section 7.3.1).
+    pub(crate) fn logical(&mut self) -> Line {
+        self.line(true)
+    }
+
+    fn line(&mut self, folding: bool) -> Line {
+        let start = self.at;
+        let mut from = start;
+        while let Some(end) = find_line_break(self.bytes, from) {
+            let rest = self.bytes.get(end..).unwrap_or_default();
+            if !rest.starts_with(b"\r\n") {
+                self.bare_break = self.bare_break.or(Some(end));
+                from = end.saturating_add(1);
+                continue;
+            }
+            from = end.saturating_add(2);
+            if end == start {
+                self.at = from;
+                return Line::Blank;
+            }
+            if !(folding && matches!(rest.get(2), Some(b' ' | b'\t'))) {
+                self.at = from;
+                return Line::Text(start..end);
+            }
+        }
+        self.at = self.bytes.len();
+        Line::Partial(start..self.bytes.len())
+    }
+}
+
+/// The name of a field line and where, within the line, its value starts.
+/// `None` when the line has no colon after a token; blanks may stand before
+/// the colon, control characters may not.
+pub(crate) fn split_field(line: &[u8]) -> Option<(&[u8], usize)> {
+    let name_len = line.iter().position(|byte| !is_token_byte(*byte))?;
+    let (name, rest) = line.split_at_checked(name_len)?;
+    let blanks = rest.iter().position(|byte| !matches!(byte, b' ' | b'\t'))?;
+    if name.is_empty() || rest.get(blanks) != Some(&b':') {
+        return None;
+    }
+    Some((name, name_len.saturating_add(blanks).saturating_add(1)))
+}
+
+/// `range` of `bytes` without blanks and line breaks at its ends.
+pub(crate) fn trim(bytes: &[u8], range: Range<usize>) -> Range<usize> {
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+    let value = bytes.get(range.clone()).unwrap_or_default();
+    let Some(first) = value.iter().position(|byte| !is_blank(byte)) else {
+        return range.start..range.start;
+    };
+    let after = value
+        .iter()
+        .rev()
+        .position(|byte| !is_blank(byte))
+        .unwrap_or(0);
+    range.start.saturating_add(first)..range.end.saturating_sub(after)
+}
+
+/// The number in a Content-Length value: decimal digits alone, at most
+/// `u32::MAX` (RFC 3261, section 20.14).
+pub(crate) fn content_length(value: &[u8]) -> Option<u32> {
+    if value.is_empty() {
+        return None;
+    }
+    value.iter().try_fold(0u32, |number, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        (digit < 10).then_some(())?;
+        number.checked_mul(10)?.checked_add(u32::from(digit))
+    })
+}
+
+/// Whether `SIP/` stands in the line, in any case.
+pub(crate) fn mentions_sip(line: &[u8]) -> bool {
+    line.windows(4)
+        .any(|window| window.eq_ignore_ascii_case(b"SIP/"))
+}
+
+/// How many octets of CRLFs stand at the start (RFC 3261, section 7.5).
+pub(crate) fn leading_crlfs(bytes: &[u8]) -> usize {
+    let mut rest = bytes;
+    while let Some(tail) = rest.strip_prefix(b"\r\n") {
+        rest = tail;
+    }
+    bytes.len().saturating_sub(rest.len())
+}
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    /// Covers: 3261-25.1-1
+    #[test]
+    fn token_octets_are_those_of_the_grammar() {
+        let allowed = b"-.!%*_+`'~";
+        for byte in 0..=u8::MAX {
+            let expect = byte.is_ascii_alphanumeric() || allowed.contains(&byte);
+            assert_eq!(is_token_byte(byte), expect, "{byte:#x}");
+        }
+        assert!(!is_token(b""));
+    }
+
+    #[test]
+    fn line_breaks_are_found_at_every_alignment() {
+        for len in 0..40 {
+            for at in 0..len {
+                for byte in [b'\r', b'\n'] {
+                    let mut bytes = vec![0x8d; len];
+                    bytes[at] = byte;
+                    for from in 0..=len {
+                        let expect = (from <= at).then_some(at);
+                        assert_eq!(find_line_break(&bytes, from), expect);
+                    }
+                }
+            }
+            // Neighbours of the two octets, which borrow tricks may confuse.
+            let near: alloc::vec::Vec<u8> = [0x09, 0x0b, 0x0c, 0x0e, 0x8a, 0x8d, 0x00]
+                .into_iter()
+                .cycle()
+                .take(len)
+                .collect();
+            assert_eq!(find_line_break(&near, 0), None);
+        }
+        assert_eq!(find_line_break(b"x", 9), None);
+    }
+
+    #[test]
+    fn content_length_takes_digits_only() {
+        assert_eq!(content_length(b"0"), Some(0));
+        assert_eq!(content_length(b"000150"), Some(150));
+        assert_eq!(content_length(b"4294967295"), Some(u32::MAX));
+        for bad in [
+            &b""[..],
+            b"-1",
+            b"+5",
+            b"5 5",
+            b"5,5",
+            b"0x5",
+            b"5;a",
+            b"4294967296",
+            b"1e3",
+        ] {
+            assert_eq!(content_length(bad), None);
+        }
+        // 2^64 + 5 and 2^32 + 5 must not wrap to 5.
+        assert_eq!(content_length(b"18446744073709551621"), None);
+        assert_eq!(content_length(b"4294967301"), None);
+    }
+
+    #[test]
+    fn a_field_line_splits_at_the_colon_after_a_token() {
+        assert_eq!(split_field(b"Event : a:b"), Some((&b"Event"[..], 7)));
+        assert_eq!(split_field(b"o:"), Some((&b"o"[..], 2)));
+        for bad in [
+            &b""[..],
+            b":",
+            b" a: b",
+            b"a b: c",
+            b"To\x01: x",
+            b"To\x0b: x",
+            b"To",
+            b"To ",
+        ] {
+            assert_eq!(split_field(bad), None, "{bad:?}");
+        }
+    }
+}
