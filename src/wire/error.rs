@@ -163,6 +163,8 @@ kinds! {
     BadParameter => "Malformed parameter",
     /// One parameter name twice in one value (RFC 3261, section 7.3.1).
     DuplicateParameter => "Duplicate parameter",
+    /// More parameters in one value or URI than `wire::lex::MAX_PARAMS`.
+    TooManyParameters => "Too many parameters",
     /// An octet that no token may hold, or an empty token.
     BadToken => "Malformed token",
     /// A quoted string without end or with a bad escape.

@@ -1,0 +1,517 @@
+//! Lexical elements shared by the header fields (RFC 3261 section 25.1).
+//!
+//! Everything here walks its input once, allocates nothing (but [`unquote`],
+//! where an escape forces it) and never recurses.
+
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::error::{ParseError, ParseErrorKind};
+
+/// Most parameters accepted in one header value or URI.
+///
+/// The bound keeps the search for doubled names (RFC 3261 section 7.3.1)
+/// linear in the size of the message.
+pub const MAX_PARAMS: usize = 64;
+
+/// Whether `byte` may stand in a `token`.
+#[must_use]
+pub const fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~'
+        )
+}
+
+/// Whether `bytes` is a whole, non-empty `token`.
+#[must_use]
+pub fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().copied().all(is_token_byte)
+}
+
+/// What may stand unescaped inside a quoted string, besides folds.
+const fn is_quoted_text(byte: u8) -> bool {
+    matches!(byte, b'\t' | b' ' | b'!' | 0x23..=0x5B | 0x5D..=0x7E | 0x80..)
+}
+
+/// What is taken as an unquoted parameter value.
+///
+/// Wider than `gen-value` on purpose: branches and cookies with `=`, `/` or `@`
+/// are common in the field, and none of these bytes can end a value.
+const fn is_value_byte(byte: u8) -> bool {
+    matches!(byte, 0x21..=0x7E) && !matches!(byte, b'"' | b',' | b';' | b'<' | b'>' | b'\\')
+}
+
+/// Removes blanks and folds at both ends.
+#[must_use]
+pub fn trim(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t' | b'\r' | b'\n', rest @ ..] = bytes {
+        bytes = rest;
+    }
+    while let [rest @ .., b' ' | b'\t' | b'\r' | b'\n'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// A reading position in one header value.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cursor<'a> {
+    whole: &'a [u8],
+    rest: &'a [u8],
+}
+
+impl<'a> Cursor<'a> {
+    pub(crate) const fn new(whole: &'a [u8]) -> Self {
+        Self { whole, rest: whole }
+    }
+
+    pub(crate) const fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    pub(crate) const fn position(&self) -> usize {
+        self.whole.len().saturating_sub(self.rest.len())
+    }
+
+    /// The bytes between an earlier `position` and this one.
+    pub(crate) fn since(&self, start: usize) -> &'a [u8] {
+        self.whole.get(start..self.position()).unwrap_or_default()
+    }
+
+    pub(crate) fn peek(&self) -> Option<u8> {
+        self.rest.first().copied()
+    }
+
+    pub(crate) fn error(&self, kind: ParseErrorKind) -> ParseError {
+        ParseError::new(kind, self.position())
+    }
+
+    pub(crate) fn eat(&mut self, byte: u8) -> bool {
+        match self.rest.split_first() {
+            Some((&first, rest)) if first == byte => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(crate) fn skip(&mut self, count: usize) {
+        self.rest = self.rest.get(count..).unwrap_or_default();
+    }
+
+    /// Skips `LWS`: blanks, and line ends that a blank follows (a fold).
+    /// Tells whether there was any.
+    pub(crate) fn skip_lws(&mut self) -> bool {
+        let before = self.rest.len();
+        while let [b' ' | b'\t', rest @ ..]
+        | [b'\r', b'\n', b' ' | b'\t', rest @ ..]
+        | [b'\n', b' ' | b'\t', rest @ ..] = self.rest
+        {
+            self.rest = rest;
+        }
+        self.rest.len() != before
+    }
+
+    /// Takes `byte` with `LWS` on both sides, or nothing at all.
+    pub(crate) fn eat_separator(&mut self, byte: u8) -> bool {
+        let mut ahead = *self;
+        ahead.skip_lws();
+        if !ahead.eat(byte) {
+            return false;
+        }
+        ahead.skip_lws();
+        *self = ahead;
+        true
+    }
+
+    pub(crate) fn take_while(&mut self, accept: impl Fn(u8) -> bool) -> &'a [u8] {
+        let end = self
+            .rest
+            .iter()
+            .position(|&byte| !accept(byte))
+            .unwrap_or(self.rest.len());
+        let (taken, rest) = self.rest.split_at_checked(end).unwrap_or((self.rest, &[]));
+        self.rest = rest;
+        taken
+    }
+
+    pub(crate) fn token(&mut self) -> Option<&'a [u8]> {
+        let token = self.take_while(is_token_byte);
+        (!token.is_empty()).then_some(token)
+    }
+
+    /// Takes a quoted string, quotes included; leaves the position alone when
+    /// there is none or it is not closed.
+    pub(crate) fn quoted(&mut self) -> Option<&'a [u8]> {
+        let start = self.position();
+        let mut ahead = *self;
+        if !ahead.eat(b'"') {
+            return None;
+        }
+        loop {
+            ahead.rest = match ahead.rest {
+                [b'"', rest @ ..] => {
+                    ahead.rest = rest;
+                    *self = ahead;
+                    return Some(self.since(start));
+                }
+                // 3261-25.1-2: any ASCII but CR and LF may be escaped.
+                [b'\\', escaped, rest @ ..]
+                    if escaped.is_ascii() && !matches!(escaped, b'\r' | b'\n') =>
+                {
+                    rest
+                }
+                [b'\r', b'\n', b' ' | b'\t', rest @ ..] | [b'\n', b' ' | b'\t', rest @ ..] => rest,
+                [byte, rest @ ..] if is_quoted_text(*byte) => rest,
+                _ => return None,
+            };
+        }
+    }
+}
+
+/// Splits the value of a list header field at its commas.
+///
+/// Commas inside quoted strings and angle brackets do not split
+/// (3261-25.1-6). Elements come trimmed; an empty element between two commas
+/// comes as an empty slice; an empty value has no elements.
+#[must_use]
+pub fn split_list(value: &[u8]) -> ListElements<'_> {
+    let value = trim(value);
+    ListElements {
+        rest: (!value.is_empty()).then_some(value),
+    }
+}
+
+/// The elements of one list header value, see [`split_list`].
+#[derive(Clone, Debug)]
+pub struct ListElements<'a> {
+    rest: Option<&'a [u8]>,
+}
+
+impl<'a> Iterator for ListElements<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let rest = self.rest.take()?;
+        let (mut quoted, mut escaped, mut bracketed) = (false, false, false);
+        let comma = rest.iter().position(|&byte| {
+            if escaped {
+                escaped = false;
+                return false;
+            }
+            match byte {
+                b'\\' => escaped = quoted,
+                b'"' if !bracketed => quoted = !quoted,
+                b'<' if !quoted => bracketed = true,
+                b'>' if !quoted => bracketed = false,
+                b',' => return !quoted && !bracketed,
+                _ => {}
+            }
+            false
+        });
+        let Some(comma) = comma else {
+            return Some(trim(rest));
+        };
+        self.rest = rest.get(comma.saturating_add(1)..);
+        Some(trim(rest.get(..comma).unwrap_or_default()))
+    }
+}
+
+/// One `;name` or `;name=value` of a header value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Param<'a> {
+    /// The name, a token; compared without regard to case.
+    pub name: &'a [u8],
+    /// The value as it stands, with the quotes if it is quoted; empty for
+    /// `;name=`. See [`unquote`].
+    pub value: Option<&'a [u8]>,
+}
+
+impl Param<'_> {
+    /// Whether this parameter is called `name`, in any case.
+    #[must_use]
+    pub fn is(&self, name: &[u8]) -> bool {
+        self.name.eq_ignore_ascii_case(name)
+    }
+}
+
+/// The parameters of one header value, in order.
+///
+/// Blanks and folds round `;` and `=` are skipped (3261-25.1-4). After an
+/// error there is nothing more.
+#[derive(Clone, Debug)]
+pub struct Params<'a> {
+    cursor: Cursor<'a>,
+    skip_empty: bool,
+}
+
+impl<'a> Params<'a> {
+    /// Reads `input`, which is empty or starts with the first `;`.
+    #[must_use]
+    pub const fn new(input: &'a [u8]) -> Self {
+        Self {
+            cursor: Cursor::new(input),
+            skip_empty: false,
+        }
+    }
+
+    /// Like `new`, but a `;` with nothing behind it is passed over.
+    pub(crate) const fn tolerant(input: &'a [u8]) -> Self {
+        Self {
+            cursor: Cursor::new(input),
+            skip_empty: true,
+        }
+    }
+
+    fn read(&mut self) -> Result<Option<Param<'a>>, ParseError> {
+        self.cursor.skip_lws();
+        if self.cursor.is_empty() {
+            return Ok(None);
+        }
+        loop {
+            if !self.cursor.eat(b';') {
+                return Err(self.cursor.error(ParseErrorKind::BadParameter));
+            }
+            self.cursor.skip_lws();
+            if !self.skip_empty {
+                break;
+            }
+            match self.cursor.peek() {
+                Some(b';') => {}
+                None => return Ok(None),
+                Some(_) => break,
+            }
+        }
+        let Some(name) = self.cursor.token() else {
+            return Err(self.cursor.error(ParseErrorKind::BadParameter));
+        };
+        let value = if self.cursor.eat_separator(b'=') {
+            Some(if self.cursor.peek() == Some(b'"') {
+                let quoted = self.cursor.quoted();
+                quoted.ok_or_else(|| self.cursor.error(ParseErrorKind::BadQuotedString))?
+            } else {
+                self.cursor.take_while(is_value_byte)
+            })
+        } else {
+            None
+        };
+        Ok(Some(Param { name, value }))
+    }
+}
+
+impl<'a> Iterator for Params<'a> {
+    type Item = Result<Param<'a>, ParseError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let item = self.read();
+        if item.is_err() {
+            self.cursor = Cursor::new(&[]);
+        }
+        item.transpose()
+    }
+}
+
+/// Walks all of `params`, refusing bad syntax, doubled names (3261-7.3.1-7)
+/// and more than [`MAX_PARAMS`].
+pub(crate) fn scan_params<'a>(
+    params: Params<'a>,
+    mut visit: impl FnMut(Param<'a>) -> Result<(), ParseErrorKind>,
+) -> Result<(), ParseError> {
+    let mut filter = NameFilter::default();
+    let mut walk = params.clone();
+    while let Some(param) = walk.next() {
+        let param = param?;
+        visit(param).map_err(|kind| walk.cursor.error(kind))?;
+        filter.note(param.name);
+    }
+    let names = params.map_while(|param| param.ok().map(|param| param.name));
+    filter
+        .distinct(names)
+        .map_err(|kind| ParseError::new(kind, 0))
+}
+
+/// The value of the parameter `name` of an already checked list.
+pub(crate) fn find_param<'a>(params: &'a [u8], name: &[u8]) -> Option<Option<&'a [u8]>> {
+    Params::tolerant(params)
+        .map_while(Result::ok)
+        .find(|param| param.is(name))
+        .map(|param| param.value)
+}
+
+/// Finds doubled names: a cheap sieve first, the exact search only when the
+/// sieve lets something through.
+#[derive(Default)]
+pub(crate) struct NameFilter {
+    bits: u64,
+    count: usize,
+    suspicious: bool,
+}
+
+impl NameFilter {
+    pub(crate) fn note(&mut self, name: &[u8]) {
+        let fold = |byte: Option<&u8>| u32::from(byte.copied().unwrap_or(0) | 0x20);
+        let mixed = fold(name.first())
+            .wrapping_mul(31)
+            .wrapping_add(fold(name.last()).wrapping_mul(7))
+            .wrapping_add(fold(name.get(1)).wrapping_mul(3))
+            .wrapping_add(u32::try_from(name.len()).unwrap_or(u32::MAX));
+        let bit = 1u64.rotate_left(mixed);
+        self.suspicious |= self.bits & bit != 0;
+        self.bits |= bit;
+        self.count = self.count.saturating_add(1);
+    }
+
+    /// Checks the names noted, given once more.
+    pub(crate) fn distinct<'a>(
+        &self,
+        names: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<(), ParseErrorKind> {
+        if self.count > MAX_PARAMS {
+            return Err(ParseErrorKind::TooManyParameters);
+        }
+        if !self.suspicious {
+            return Ok(());
+        }
+        let mut seen: [&[u8]; MAX_PARAMS] = [&[]; MAX_PARAMS];
+        for (used, name) in names.enumerate() {
+            let Some((earlier, free)) = seen.split_at_mut_checked(used) else {
+                return Err(ParseErrorKind::TooManyParameters);
+            };
+            if earlier.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+                return Err(ParseErrorKind::DuplicateParameter);
+            }
+            let Some(slot) = free.first_mut() else {
+                return Err(ParseErrorKind::TooManyParameters);
+            };
+            *slot = name;
+        }
+        Ok(())
+    }
+}
+
+/// Takes the quotes and escapes off a quoted string and turns each fold in it
+/// into one space; anything else comes back as it is.
+#[must_use]
+pub fn unquote(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let [b'"', inner @ .., b'"'] = bytes else {
+        return Cow::Borrowed(bytes);
+    };
+    if !inner
+        .iter()
+        .any(|byte| matches!(byte, b'\\' | b'\r' | b'\n'))
+    {
+        return Cow::Borrowed(inner);
+    }
+    let mut plain = Vec::with_capacity(inner.len());
+    let mut rest = inner;
+    loop {
+        rest = match rest {
+            [] => break,
+            [b'\\', escaped, tail @ ..] => {
+                plain.push(*escaped);
+                tail
+            }
+            [b'\r' | b'\n', ..] => skip_fold(rest, &mut plain),
+            [byte, tail @ ..] => {
+                plain.push(*byte);
+                tail
+            }
+        };
+    }
+    Cow::Owned(plain)
+}
+
+/// Copies `bytes` without line ends: each fold becomes one space, so that what
+/// is written never breaks a header line.
+pub fn push_unfolded(out: &mut Vec<u8>, bytes: &[u8]) {
+    let mut rest = bytes;
+    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n')) {
+        let (plain, fold) = rest.split_at_checked(at).unwrap_or((rest, &[]));
+        out.extend_from_slice(plain);
+        rest = skip_fold(fold, out);
+    }
+    out.extend_from_slice(rest);
+}
+
+fn skip_fold<'a>(mut bytes: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
+    while let [b' ' | b'\t' | b'\r' | b'\n', rest @ ..] = bytes {
+        bytes = rest;
+    }
+    out.push(b' ');
+    bytes
+}
+
+/// Writes `text` as a quoted string. Quotes and backslashes are escaped;
+/// control characters, line ends among them, become spaces.
+pub fn push_quoted(out: &mut Vec<u8>, text: &[u8]) {
+    out.reserve(text.len().saturating_add(2));
+    out.push(b'"');
+    for &byte in text {
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            0..=0x1F | 0x7F => out.push(b' '),
+            _ => out.push(byte),
+        }
+    }
+    out.push(b'"');
+}
+
+/// Appends what `value` displays as.
+pub(crate) fn push_display(out: &mut Vec<u8>, value: impl fmt::Display) {
+    struct Sink<'v>(&'v mut Vec<u8>);
+    impl fmt::Write for Sink<'_> {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            self.0.extend_from_slice(text.as_bytes());
+            Ok(())
+        }
+    }
+    // The sink cannot fail, nor do the address and number types given here.
+    let _ = fmt::write(&mut Sink(out), format_args!("{value}"));
+}
+
+/// Reads a number of one or more digits; `None` if there is anything else or
+/// it is above 2^32-1.
+#[must_use]
+pub fn parse_u32(digits: &[u8]) -> Option<u32> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0u32, |number, &digit| {
+        number
+            .checked_mul(10)?
+            .checked_add(u32::from(digit_value(digit)?))
+    })
+}
+
+/// Reads `delta-seconds`: one or more digits, values above 2^32-1 clamped to it
+/// (INT-12); `None` if there is anything else.
+#[must_use]
+pub fn delta_seconds(digits: &[u8]) -> Option<u32> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0u32, |number, &digit| {
+        let digit = u32::from(digit_value(digit)?);
+        Some(number.saturating_mul(10).saturating_add(digit))
+    })
+}
+
+pub(crate) fn parse_u16(digits: &[u8]) -> Option<u16> {
+    parse_u32(digits).and_then(|number| u16::try_from(number).ok())
+}
+
+const fn digit_value(digit: u8) -> Option<u8> {
+    if digit.is_ascii_digit() {
+        Some(digit.wrapping_sub(b'0'))
+    } else {
+        None
+    }
+}
