@@ -1,6 +1,6 @@
 //! Writing heads of messages.
 
-use super::scan::is_token_byte;
+use super::lex::is_token_byte;
 use super::{HeaderName, StatusCode};
 use alloc::vec::Vec;
 

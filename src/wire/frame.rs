@@ -1,6 +1,7 @@
 //! Cutting a byte stream into messages (RFC 3261, section 18.3; RFC 5626,
 //! section 3.5.1).
 
+use super::lex::is_token_byte;
 use super::scan::{self, Line, Lines};
 use super::{HeaderName, StatusCode};
 use crate::Instant;
@@ -267,7 +268,7 @@ impl Framer {
                 Some(if half_ping { Cut::Ping } else { Cut::Pong })
             }
             [first, ..] => {
-                self.state = if scan::is_token_byte(*first) {
+                self.state = if is_token_byte(*first) {
                     State::Head { scanned: 0 }
                 } else {
                     lost(FramingLostReason::NotSip, 0)

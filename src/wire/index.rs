@@ -1,5 +1,6 @@
 //! Where everything is in a message: one pass over the octets, offsets only.
 
+use super::lex;
 use super::scan::{self, Line, Lines};
 use super::{HeaderName, Method, ParseError, ParseErrorKind, StatusCode};
 use core::ops::Range;
@@ -64,7 +65,7 @@ impl Index {
         // Filler, STUN and TLS records begin with other octets.
         if !bytes
             .get(offset)
-            .is_some_and(|byte| scan::is_token_byte(*byte))
+            .is_some_and(|byte| lex::is_token_byte(*byte))
         {
             return Err(not_sip);
         }
@@ -291,9 +292,13 @@ fn start_line(line: &[u8], base: usize) -> Result<(Start, Option<ParseError>), P
     let uri = after_space..last_space.max(after_space);
     let uri_text = line.get(uri.clone()).unwrap_or_default();
     let protocol = line.get(last_space.saturating_add(1)..).unwrap_or_default();
-    let defect = if !scan::is_token(first) {
+    let defect = if !lex::is_token(first) {
         Some(error(ParseErrorKind::StartLine, 0))
-    } else if uri_text.is_empty() || uri_text.iter().any(|byte| *byte <= b' ' || *byte == b'<') {
+    } else if uri_text.is_empty()
+        || uri_text
+            .iter()
+            .any(|byte| matches!(*byte, 0..=b' ' | b'<' | b'>' | 0x7f))
+    {
         Some(error(ParseErrorKind::StartLine, uri.start))
     } else {
         version(protocol).map(|kind| error(kind, last_space.saturating_add(1)))
@@ -341,6 +346,13 @@ impl Start {
         match self {
             Self::Request { uri, .. } => Some(slice(bytes, uri)),
             Self::Response { .. } => None,
+        }
+    }
+
+    pub(super) fn uri_offset(&self) -> usize {
+        match self {
+            Self::Request { uri, .. } => widen(uri.start),
+            Self::Response { .. } => 0,
         }
     }
 

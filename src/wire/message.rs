@@ -174,11 +174,16 @@ impl<'a> Message<'a> {
             .unwrap_or_default()
     }
 
-    /// Offset of a slice of this message in the datagram.
+    /// Where the `nth` value of that name starts in the datagram; the end of
+    /// the head when there is none.
     pub(super) fn offset_of(&self, name: HeaderName<'_>, nth: usize) -> usize {
-        self.index
-            .range(name, nth)
-            .map_or(self.index.head.start, |range| range.start)
+        let range = self.index.range(name, nth);
+        range.map_or(self.index.head.end, |range| range.start)
+    }
+
+    /// Where the Request-URI starts in the datagram.
+    pub(super) fn uri_offset(&self) -> usize {
+        self.index.start.uri_offset()
     }
 
     pub(super) const fn index(&self) -> &Index {

@@ -1,21 +1,8 @@
 //! Finding lines: the one place that decides where a line and the head end,
 //! so that the framer and the message parser cannot disagree.
 
+use super::lex::is_token_byte;
 use core::ops::Range;
-
-/// Whether an octet may stand in a token (RFC 3261, section 25.1).
-pub(crate) const fn is_token_byte(byte: u8) -> bool {
-    matches!(
-        byte,
-        b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z'
-            | b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~'
-    )
-}
-
-/// Whether `bytes` is a token: at least one octet, all of them allowed.
-pub(crate) fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.iter().all(|byte| is_token_byte(*byte))
-}
 
 /// Offset of the first CR or LF at or after `from`.
 pub(crate) fn find_line_break(bytes: &[u8], from: usize) -> Option<usize> {
@@ -169,17 +156,6 @@ pub(crate) fn leading_crlfs(bytes: &[u8]) -> usize {
 mod tests {
     use super::*;
     use alloc::vec;
-
-    /// Covers: 3261-25.1-1
-    #[test]
-    fn token_octets_are_those_of_the_grammar() {
-        let allowed = b"-.!%*_+`'~";
-        for byte in 0..=u8::MAX {
-            let expect = byte.is_ascii_alphanumeric() || allowed.contains(&byte);
-            assert_eq!(is_token_byte(byte), expect, "{byte:#x}");
-        }
-        assert!(!is_token(b""));
-    }
 
     #[test]
     fn line_breaks_are_found_at_every_alignment() {

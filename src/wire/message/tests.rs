@@ -490,3 +490,118 @@ fn long_names_and_values_keep_their_bounds() {
         }
     }
 }
+
+/// Covers: 3261-20-4, 3261-20-6, 3261-20-3, 3261-20-1, 3261-7.3.1-7,
+/// 3261-7.3.1-10, advisories P7, P12, P13
+#[test]
+fn mandatory_values_must_parse() {
+    use ParseErrorKind as K;
+    let via = "Via: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKx";
+    let from = "From: <sip:alice@example.com>;tag=a1";
+    let to = "To: <sip:bob@example.com>";
+    for (old, new, expect) in [
+        ("CSeq: 7 S", "CSeq: 4294967295 S", None),
+        ("CSeq: 7 S", "CSeq: 2147483648\r\n S", None),
+        ("CSeq: 7 S", "CSeq: 4294967296 S", Some(K::BadCSeq)),
+        ("CSeq: 7 S", "CSeq: -7 S", Some(K::BadCSeq)),
+        ("CSeq: 7 S", "CSeq: 7S", Some(K::BadCSeq)),
+        ("CSeq: 7 SUBSCRIBE", "CSeq: 7", Some(K::BadCSeq)),
+        (
+            "CSeq: 7 SUBSCRIBE",
+            "CSeq: 7 NOTIFY",
+            Some(K::CSeqMethodMismatch),
+        ),
+        (
+            "CSeq: 7 SUBSCRIBE",
+            "CSeq: 7 subscribe",
+            Some(K::CSeqMethodMismatch),
+        ),
+        ("Forwards: 70", "Forwards: 0", None),
+        ("Forwards: 70", "Forwards: 0068", None),
+        ("Forwards: 70", "Forwards: 255", None),
+        ("Forwards: 70", "Forwards: 256", Some(K::BadMaxForwards)),
+        ("Forwards: 70", "Forwards: -1", Some(K::BadMaxForwards)),
+        ("Forwards: 70", "Forwards:", Some(K::BadMaxForwards)),
+        ("Call-ID: 1@192.0.2.1", "Call-ID:", Some(K::BadCallId)),
+        ("Call-ID: 1@192.0.2.1", "Call-ID: 1 2", Some(K::BadCallId)),
+        (from, "From: sip:alice@example.com;tag=a1", None),
+        (
+            from,
+            "From: <sip:alice@example.com;tag=a1",
+            Some(K::BadFrom),
+        ),
+        (
+            from,
+            "From: \"Alice <sip:alice@example.com>",
+            Some(K::BadFrom),
+        ),
+        (from, "From:", Some(K::BadFrom)),
+        (
+            from,
+            "From: <sip:a@b>;tag=1;TAG=2",
+            Some(K::DuplicateParameter),
+        ),
+        (to, "To: <sip:bob@example.com>;;tag=", Some(K::BadTo)),
+        (
+            via,
+            "Via: SIP / 2.0\r\n / UDP\t192.0.2.1 : 5060 ; branch = z9hG4bKx",
+            None,
+        ),
+        (
+            via,
+            "Via: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKx, SIP/2.0/TCP b",
+            None,
+        ),
+        (via, "Via:", Some(K::BadVia)),
+        (via, "Via: SIP/2.0/UDP", Some(K::BadVia)),
+        (
+            via,
+            "Via: SIP/2.0/UDP a;branch=1;branch=2",
+            Some(K::DuplicateParameter),
+        ),
+        (via, "Via: , SIP/2.0/UDP a;branch=1", Some(K::BadVia)),
+        (via, "Via: SIP/2.0/UDP a,,SIP/2.0/UDP b", Some(K::BadVia)),
+        (via, "Via: SIP/2.0/UDP a\r\nVia: x", Some(K::BadVia)),
+        ("sip:bob@example.com SIP", "sip:bob@ SIP", Some(K::BadHost)),
+        (
+            "sip:bob@example.com SIP",
+            "sip:bob@example.com:99999 SIP",
+            Some(K::BadUri),
+        ),
+        ("sip:bob@example.com SIP", "bob SIP", Some(K::BadUri)),
+        (
+            "sip:bob@example.com SIP",
+            "sip:b%6@example.com SIP",
+            Some(K::BadUri),
+        ),
+        ("sip:bob@example.com SIP", "tel:+49301234 SIP", None),
+        ("sip:bob@example.com SIP", "nobody:knows SIP", None),
+    ] {
+        assert_eq!(kind(&with(old, new)), expect, "{new:?}");
+    }
+}
+
+/// In a response only what routes it must be sound.
+#[test]
+fn responses_are_judged_by_their_own_measure() {
+    let broken = OK.replacen("CSeq: 7", "CSeq: 4294967296", 1);
+    assert_eq!(kind(&broken), Some(ParseErrorKind::BadCSeq));
+    let two = OK.replacen("From: ", "Via: x\r\nFrom: ", 1);
+    assert_eq!(kind(&two), None);
+    let other_method = OK.replacen("7 SUBSCRIBE", "7 NOTIFY", 1);
+    assert_eq!(kind(&other_method), None);
+}
+
+#[test]
+fn defects_name_their_place() {
+    let text = with("Forwards: 70", "Forwards: x");
+    let defect = Message::parse(text.as_bytes()).unwrap_err();
+    let at = text.find(": x\r\n").unwrap() + 2;
+    assert_eq!(usize::try_from(defect.offset).unwrap(), at);
+    let text = with("sip:bob@example.com SIP", "sip:bob@ SIP");
+    let defect = Message::parse(text.as_bytes()).unwrap_err();
+    assert_eq!(
+        usize::try_from(defect.offset).unwrap(),
+        text.find(" SIP").unwrap()
+    );
+}
