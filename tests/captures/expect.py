@@ -59,7 +59,7 @@ def line(path):
         path.name,
         start,
         f"fields={sum(map(len, fields.values()))}",
-        f"vias={len(fields['via'])}",
+        f"vias={sum(value.count(',') + 1 for value in fields['via'])}",
         f"from={tag(one('from'))}",
         f"to={tag(one('to'))}",
         f"call-id={one('call-id')}",

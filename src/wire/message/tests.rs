@@ -566,7 +566,7 @@ fn mandatory_values_must_parse() {
         (
             "sip:bob@example.com SIP",
             "sip:bob@example.com:99999 SIP",
-            Some(K::BadUri),
+            Some(K::BadHost),
         ),
         ("sip:bob@example.com SIP", "bob SIP", Some(K::BadUri)),
         (
