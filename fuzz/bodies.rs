@@ -5,9 +5,9 @@
 
 use sip_events::Instant;
 use sip_events::wire::{
-    AcceptRange, CSeq, ContactValue, Event, Frame, Framer, FramerLimits, HeadWriter, HeaderName,
-    Host, HostPort, MediaType, Message, MessageBuf, MessageView, NameAddr, ParseError, RetryAfter,
-    StartLine, SubscriptionState, Uri, UriBuf, Via, lex, push_u32, read, resource_key,
+    AcceptRange, CSeq, ContactValue, Event, Frame, Framer, FramerLimits, HeadWriter, HeaderName, Host, HostPort,
+    MediaType, Message, MessageBuf, MessageView, NameAddr, ParseError, RetryAfter, StartLine, SubscriptionState, Uri,
+    UriBuf, Via, lex, push_u32, read, resource_key,
 };
 use std::net::SocketAddr;
 
@@ -19,27 +19,10 @@ fn is_within(part: &[u8], whole: &[u8]) -> bool {
 
 /// Reads every typed header of `view`; what they find does not matter.
 fn read_all<V: MessageView + ?Sized>(view: &V) {
-    let _ = (
-        read::from(view),
-        read::to(view),
-        read::call_id(view),
-        read::cseq(view),
-    );
-    let _ = (
-        read::top_via(view),
-        read::first_contact(view),
-        read::only_contact(view),
-    );
-    let _ = (
-        read::event(view),
-        read::subscription_state(view),
-        read::content_type(view),
-    );
-    let _ = (
-        read::expires(view),
-        read::min_expires(view),
-        read::max_forwards(view),
-    );
+    let _ = (read::from(view), read::to(view), read::call_id(view), read::cseq(view));
+    let _ = (read::top_via(view), read::first_contact(view), read::only_contact(view));
+    let _ = (read::event(view), read::subscription_state(view), read::content_type(view));
+    let _ = (read::expires(view), read::min_expires(view), read::max_forwards(view));
     let _ = read::retry_after(view);
     let lists = [
         read::vias(view).count(),
@@ -53,11 +36,7 @@ fn read_all<V: MessageView + ?Sized>(view: &V) {
         read::allow(view).count(),
         read::allow_events(view).count(),
     ];
-    assert!(
-        lists
-            .iter()
-            .all(|count| *count <= usize::from(u16::MAX) * 4)
-    );
+    assert!(lists.iter().all(|count| *count <= usize::from(u16::MAX) * 4));
 }
 
 /// One datagram: whatever it is, everything that is said about it lies within
@@ -77,8 +56,7 @@ pub(crate) fn message(data: &[u8]) {
     };
     assert_eq!(parsed.err(), message.defect());
     assert!(message.defect().is_none_or(|defect| {
-        !defect.kind.as_str().is_empty()
-            && usize::try_from(defect.offset).is_ok_and(|offset| offset <= data.len())
+        !defect.kind.as_str().is_empty() && usize::try_from(defect.offset).is_ok_and(|offset| offset <= data.len())
     }));
     for piece in [message.as_bytes(), message.head(), message.body()] {
         assert!(is_within(piece, data));
@@ -92,11 +70,7 @@ pub(crate) fn message(data: &[u8]) {
     let fields: Vec<_> = message.fields().collect();
     for (at, field) in fields.iter().enumerate() {
         assert!(is_within(field.value, data));
-        let nth = fields
-            .iter()
-            .take(at)
-            .filter(|other| other.name == field.name)
-            .count();
+        let nth = fields.iter().take(at).filter(|other| other.name == field.name).count();
         let found = message.field(field.name, nth).expect("indexed");
         assert_eq!(found.as_ptr_range(), field.value.as_ptr_range());
     }
@@ -108,10 +82,7 @@ pub(crate) fn message(data: &[u8]) {
     // The message alone reads the same as with what stood round it.
     let again = Message::scan(message.as_bytes()).expect("still SIP");
     assert_eq!(again.as_bytes(), message.as_bytes());
-    assert_eq!(
-        again.defect().map(|d| d.kind),
-        message.defect().map(|d| d.kind)
-    );
+    assert_eq!(again.defect().map(|d| d.kind), message.defect().map(|d| d.kind));
 
     let owned = owned.expect("as borrowed");
     assert_eq!(owned.as_bytes(), message.as_bytes());
@@ -120,10 +91,7 @@ pub(crate) fn message(data: &[u8]) {
     assert!(!format!("{message:?}").is_empty());
 }
 
-const FRAMER_LIMITS: FramerLimits = FramerLimits {
-    max_head: 1024,
-    max_body: 512,
-};
+const FRAMER_LIMITS: FramerLimits = FramerLimits { max_head: 1024, max_body: 512 };
 
 #[derive(Debug, PartialEq, Eq)]
 enum Seen {
@@ -199,10 +167,7 @@ fn plain(value: &[u8]) -> Vec<u8> {
             continue;
         }
         out.push(b' ');
-        while rest
-            .next_if(|octet| matches!(octet, b'\r' | b'\n' | 0 | b' ' | b'\t'))
-            .is_some()
-        {}
+        while rest.next_if(|octet| matches!(octet, b'\r' | b'\n' | 0 | b' ' | b'\t')).is_some() {}
     }
     lex::trim(&out).to_vec()
 }
@@ -214,11 +179,7 @@ pub(crate) fn roundtrip(data: &[u8]) {
     };
     for compact in [false, true] {
         let mut out = Vec::new();
-        let mut head = if compact {
-            HeadWriter::compact(&mut out)
-        } else {
-            HeadWriter::new(&mut out)
-        };
+        let mut head = if compact { HeadWriter::compact(&mut out) } else { HeadWriter::new(&mut out) };
         match message.start_line() {
             StartLine::Request { method, uri } => head.request_line(method.as_bytes(), uri),
             StartLine::Response { status, reason } => head.status_line_bytes(status, reason),
@@ -231,13 +192,7 @@ pub(crate) fn roundtrip(data: &[u8]) {
 
         let again = Message::parse(&out).expect("written messages are sound");
         match (message.start_line(), again.start_line()) {
-            (
-                StartLine::Response { status, reason },
-                StartLine::Response {
-                    status: status2,
-                    reason: reason2,
-                },
-            ) => {
+            (StartLine::Response { status, reason }, StartLine::Response { status: status2, reason: reason2 }) => {
                 assert_eq!(status, status2);
                 assert_eq!(plain(reason), plain(reason2));
             }
@@ -275,10 +230,7 @@ impl MessageView for Everywhere<'_> {
 fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut out = Vec::new();
     write(&mut out);
-    assert!(
-        !out.iter().any(|octet| matches!(octet, b'\r' | b'\n')),
-        "no line breaks are written"
-    );
+    assert!(!out.iter().any(|octet| matches!(octet, b'\r' | b'\n')), "no line breaks are written");
     out
 }
 
@@ -297,16 +249,7 @@ pub(crate) fn headers(data: &[u8]) {
     assert!(elements.iter().all(|element| is_within(element, data)));
     assert_eq!(elements.is_empty(), lex::trim(data).is_empty());
     let quoted = written(|out| lex::push_quoted(out, data));
-    let printable: Vec<u8> = data
-        .iter()
-        .map(|octet| {
-            if octet.is_ascii_control() {
-                b' '
-            } else {
-                *octet
-            }
-        })
-        .collect();
+    let printable: Vec<u8> = data.iter().map(|octet| if octet.is_ascii_control() { b' ' } else { *octet }).collect();
     assert_eq!(*lex::unquote(&quoted), printable);
 }
 
@@ -339,15 +282,8 @@ fn uris(data: &[u8]) {
     if let Ok(address) = NameAddr::parse(data) {
         assert!(is_within(address.uri(), data));
         assert!(address.tag().is_none_or(|tag| is_within(tag, data)));
-        assert!(
-            address.params().all(|param| param.is_ok()),
-            "checked while parsing"
-        );
-        let _ = (
-            address.q(),
-            address.expires(),
-            address.display().map(lex::unquote),
-        );
+        assert!(address.params().all(|param| param.is_ok()), "checked while parsing");
+        let _ = (address.q(), address.expires(), address.display().map(lex::unquote));
         assert!(ContactValue::parse(data).is_ok());
     }
     if let Ok(via) = Via::parse(data) {
@@ -359,9 +295,7 @@ fn uris(data: &[u8]) {
             assert_eq!((stamped.host(), stamped.port()), (via.host(), via.port()));
             assert_eq!(stamped.transport(), via.transport());
             assert_eq!(stamped.rport().is_some(), via.rport().is_some());
-            assert!(
-                stamped.received() == Some(source.ip()) || via.host().ip() == Some(source.ip())
-            );
+            assert!(stamped.received() == Some(source.ip()) || via.host().ip() == Some(source.ip()));
             // Stamping twice changes nothing.
             assert_eq!(written(|out| stamped.write_received(out, source)), text);
         }
@@ -381,10 +315,7 @@ fn values(data: &[u8]) {
     if let Ok(state) = SubscriptionState::parse(data) {
         let text = written(|out| state.write(out));
         let again = sound(SubscriptionState::parse(&text), &text);
-        assert_eq!(
-            (again.expires, again.retry_after),
-            (state.expires, state.retry_after)
-        );
+        assert_eq!((again.expires, again.retry_after), (state.expires, state.retry_after));
         assert_eq!(again.reason.is_some(), state.reason.is_some());
         assert_eq!(written(|out| again.write(out)), text);
     }

@@ -3,9 +3,7 @@
 //! `captures/expect.py` wrote `golden/captures.txt` with string operations of
 //! its own; here the crate must find the same in every message.
 
-use sip_events::wire::{
-    ContactValue, Message, MessageBuf, MessageView, StartLine, SubscriptionState, read,
-};
+use sip_events::wire::{ContactValue, Message, MessageBuf, MessageView, StartLine, SubscriptionState, read};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -19,9 +17,7 @@ fn or_dash<T: ToString>(value: Option<T>) -> String {
 }
 
 fn fnv1a(octets: &[u8]) -> u64 {
-    octets.iter().fold(0xcbf2_9ce4_8422_2325, |state, octet| {
-        (state ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01b3)
-    })
+    octets.iter().fold(0xcbf2_9ce4_8422_2325, |state, octet| (state ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01b3))
 }
 
 fn start_line(message: &Message<'_>) -> String {
@@ -33,9 +29,7 @@ fn start_line(message: &Message<'_>) -> String {
 
 fn state_parts(state: Option<SubscriptionState<'_>>) -> String {
     let substate = state.map(|state| text(state.substate.as_bytes()));
-    let reason = state
-        .and_then(|state| state.reason)
-        .map(|reason| text(reason.as_bytes()));
+    let reason = state.and_then(|state| state.reason).map(|reason| text(reason.as_bytes()));
     let expires = state.and_then(|state| state.expires);
     let retry_after = state.and_then(|state| state.retry_after);
     format!(
@@ -51,39 +45,22 @@ fn state_parts(state: Option<SubscriptionState<'_>>) -> String {
 fn line(name: &str, message: &Message<'_>) -> String {
     let event = read::event(message).expect("Event");
     let cseq = read::cseq(message).expect("CSeq");
-    let contact = read::contacts(message)
-        .next()
-        .map(|contact| match contact.expect("Contact") {
-            ContactValue::Star => "*".into(),
-            ContactValue::Address(address) => text(address.uri()),
-        });
+    let contact = read::contacts(message).next().map(|contact| match contact.expect("Contact") {
+        ContactValue::Star => "*".into(),
+        ContactValue::Address(address) => text(address.uri()),
+    });
     let body = message.body();
     [
         name.to_string(),
         start_line(message),
         format!("fields={}", message.fields().len()),
-        format!(
-            "vias={}",
-            read::vias(message).map(|via| via.expect("Via")).count()
-        ),
-        format!(
-            "from={}",
-            or_dash(read::from(message).expect("From").tag().map(text))
-        ),
-        format!(
-            "to={}",
-            or_dash(read::to(message).expect("To").tag().map(text))
-        ),
+        format!("vias={}", read::vias(message).map(|via| via.expect("Via")).count()),
+        format!("from={}", or_dash(read::from(message).expect("From").tag().map(text))),
+        format!("to={}", or_dash(read::to(message).expect("To").tag().map(text))),
         format!("call-id={}", text(read::call_id(message).expect("Call-ID"))),
         format!("cseq={} {}", cseq.number, cseq.method),
-        format!(
-            "event={}",
-            or_dash(event.map(|event| text(event.event_type())))
-        ),
-        format!(
-            "id={}",
-            or_dash(event.and_then(|event| event.id()).map(text))
-        ),
+        format!("event={}", or_dash(event.map(|event| text(event.event_type())))),
+        format!("id={}", or_dash(event.and_then(|event| event.id()).map(text))),
         state_parts(read::subscription_state(message).expect("Subscription-State")),
         format!("Expires={}", or_dash(read::expires(message))),
         format!("contact={}", or_dash(contact)),
@@ -94,17 +71,11 @@ fn line(name: &str, message: &Message<'_>) -> String {
 
 fn captures() -> BTreeMap<String, Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/captures");
-    let files = fs::read_dir(folder)
-        .expect("captures")
-        .map(|entry| entry.expect("entry").path());
+    let files = fs::read_dir(folder).expect("captures").map(|entry| entry.expect("entry").path());
     files
         .filter(|path| path.extension().is_some_and(|extension| extension == "sip"))
         .map(|path| {
-            let name = path
-                .file_name()
-                .expect("name")
-                .to_string_lossy()
-                .into_owned();
+            let name = path.file_name().expect("name").to_string_lossy().into_owned();
             (name, fs::read(path).expect("readable"))
         })
         .collect()
@@ -134,11 +105,7 @@ fn owned_and_borrowed_messages_agree() {
         assert_eq!(MessageView::body(&owned), message.body(), "{name}");
         assert_eq!(owned.request_uri(), message.request_uri(), "{name}");
         for field in message.fields() {
-            assert_eq!(
-                owned.field(field.name, 0),
-                message.field(field.name, 0),
-                "{name}"
-            );
+            assert_eq!(owned.field(field.name, 0), message.field(field.name, 0), "{name}");
         }
     }
 }

@@ -55,16 +55,8 @@ fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("entry").path()).collect();
     paths.sort();
-    let read = |path: PathBuf| {
-        fs::read(&path)
-            .map(|bytes| (path, bytes))
-            .expect("readable")
-    };
-    paths
-        .into_iter()
-        .filter(|path| path.extension().is_none_or(|e| e != "py"))
-        .map(read)
-        .collect()
+    let read = |path: PathBuf| fs::read(&path).map(|bytes| (path, bytes)).expect("readable");
+    paths.into_iter().filter(|path| path.extension().is_none_or(|e| e != "py")).map(read).collect()
 }
 
 /// Deterministic numbers (xorshift64).
@@ -110,11 +102,7 @@ fn run(target: &str, body: fn(&[u8])) {
     for (path, data) in &inputs {
         let run_one = |data: &[u8]| {
             let caught = std::panic::catch_unwind(|| body(data));
-            assert!(
-                caught.is_ok(),
-                "{target} fails on {path:?} as {}",
-                data.escape_ascii()
-            );
+            assert!(caught.is_ok(), "{target} fails on {path:?} as {}", data.escape_ascii());
         };
         run_one(data);
         for _ in 0..MUTATIONS {

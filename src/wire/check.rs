@@ -4,13 +4,8 @@ use super::{HeaderName, Message, Method, ParseError, ParseErrorKind, Uri, read};
 
 /// Headers that have one value in every message, and that are needed to route
 /// or frame it (RFC 3261, section 7.3.1).
-const SINGLE: [HeaderName<'static>; 5] = [
-    HeaderName::From,
-    HeaderName::To,
-    HeaderName::CallId,
-    HeaderName::CSeq,
-    HeaderName::ContentLength,
-];
+const SINGLE: [HeaderName<'static>; 5] =
+    [HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq, HeaderName::ContentLength];
 
 /// Headers whose only value a request of this method acts upon. A doubled
 /// header that is not needed does not sink a message.
@@ -18,19 +13,8 @@ const fn single_in_request(method: Method<'_>) -> &'static [HeaderName<'static>]
     use HeaderName as H;
     match method {
         Method::Subscribe => &[H::MaxForwards, H::Event, H::Expires],
-        Method::Notify => &[
-            H::MaxForwards,
-            H::Event,
-            H::SubscriptionState,
-            H::ContentType,
-        ],
-        Method::Publish => &[
-            H::MaxForwards,
-            H::Event,
-            H::Expires,
-            H::SipIfMatch,
-            H::ContentType,
-        ],
+        Method::Notify => &[H::MaxForwards, H::Event, H::SubscriptionState, H::ContentType],
+        Method::Publish => &[H::MaxForwards, H::Event, H::Expires, H::SipIfMatch, H::ContentType],
         Method::Refer => &[H::MaxForwards, H::ReferTo, H::ReferSub],
         _ => &[H::MaxForwards],
     }
@@ -54,10 +38,7 @@ fn sound(message: &Message<'_>) -> Result<(), ParseError> {
     if let Some(uri) = message.uri() {
         Uri::parse(uri).map_err(|error| error.shifted(message.uri_offset()))?;
         // Each of them is copied into the response.
-        read::vias(message)
-            .find_map(Result::err)
-            .map_or(Ok(()), Err)
-            .map_err(in_value(HeaderName::Via))?;
+        read::vias(message).find_map(Result::err).map_or(Ok(()), Err).map_err(in_value(HeaderName::Via))?;
     }
     read::top_via(message).map_err(in_value(HeaderName::Via))?;
     read::from(message).map_err(in_value(HeaderName::From))?;
