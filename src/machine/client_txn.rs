@@ -110,11 +110,7 @@ impl Transaction {
             return ToUser::Deliver;
         }
         self.timer_e = None;
-        let timer_k = if self.reliable {
-            Duration::ZERO
-        } else {
-            timers.t4
-        };
+        let timer_k = if self.reliable { Duration::ZERO } else { timers.t4 };
         self.timer_f_or_k = Some(now.saturating_add(timer_k));
         if timer_k.is_zero() {
             self.step(Input::TimerK);
@@ -167,9 +163,7 @@ impl Transaction {
 
 /// Nanoseconds of a duration, at least one so that no timer can spin.
 fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos())
-        .unwrap_or(u64::MAX)
-        .max(1)
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).max(1)
 }
 
 #[cfg(test)]
@@ -195,16 +189,11 @@ mod tests {
     #[test]
     fn unanswered_over_udp_retransmits_at_the_instants_of_the_rfc() {
         let timers = Timers::default();
-        let mut expected: Vec<_> = [
-            500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500,
-        ]
-        .map(|at| (at, Fired::Retransmit))
-        .to_vec();
+        let mut expected: Vec<_> = [500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500]
+            .map(|at| (at, Fired::Retransmit))
+            .to_vec();
         expected.push((32_000, Fired::TimedOut));
-        assert_eq!(
-            run(Transaction::new(ms(0), false, &timers), &timers),
-            expected
-        );
+        assert_eq!(run(Transaction::new(ms(0), false, &timers), &timers), expected);
     }
 
     /// Covers: 3261-17.1.2.2-3
@@ -226,9 +215,7 @@ mod tests {
         let log = run(txn, &timers);
         assert_eq!(
             log.iter().map(|(at, _)| *at).collect::<Vec<_>>(),
-            vec![
-                500, 4_500, 8_500, 12_500, 16_500, 20_500, 24_500, 28_500, 32_000
-            ]
+            vec![500, 4_500, 8_500, 12_500, 16_500, 20_500, 24_500, 28_500, 32_000]
         );
         assert_eq!(log.last().unwrap().1, Fired::TimedOut);
     }
@@ -239,24 +226,15 @@ mod tests {
         let timers = Timers::default();
         for status in [200, 202, 299, 300, 404, 503, 699] {
             let mut txn = Transaction::new(ms(0), false, &timers);
-            assert_eq!(
-                txn.handle_response(ms(100), status, &timers),
-                ToUser::Deliver
-            );
+            assert_eq!(txn.handle_response(ms(100), status, &timers), ToUser::Deliver);
             assert_eq!(txn.state(), State::Completed);
-            assert_eq!(
-                txn.handle_response(ms(5_000), status, &timers),
-                ToUser::Absorb
-            );
+            assert_eq!(txn.handle_response(ms(5_000), status, &timers), ToUser::Absorb);
             assert_eq!(txn.handle_response(ms(5_000), 100, &timers), ToUser::Absorb);
             assert_eq!(txn.poll_timeout(), Some(ms(5_100)));
             assert_eq!(txn.handle_timeout(ms(5_099), &timers), Fired::Nothing);
             assert_eq!(txn.handle_timeout(ms(5_100), &timers), Fired::Terminated);
             assert_eq!(txn.poll_timeout(), None);
-            assert_eq!(
-                txn.handle_response(ms(5_101), status, &timers),
-                ToUser::Absorb
-            );
+            assert_eq!(txn.handle_response(ms(5_101), status, &timers), ToUser::Absorb);
         }
         let mut txn = Transaction::new(ms(0), true, &timers);
         assert_eq!(txn.handle_response(ms(100), 200, &timers), ToUser::Deliver);
@@ -293,11 +271,7 @@ mod tests {
         let end = Instant::FAR_FUTURE;
         let mut txn = Transaction::new(end, false, &timers);
         assert_eq!(txn.handle_timeout(end, &timers), Fired::TimedOut);
-        let zero = Timers {
-            t1: Duration::ZERO,
-            t2: Duration::ZERO,
-            t4: Duration::ZERO,
-        };
+        let zero = Timers { t1: Duration::ZERO, t2: Duration::ZERO, t4: Duration::ZERO };
         let mut txn = Transaction::new(ms(0), false, &zero);
         assert_eq!(txn.handle_response(ms(0), 200, &zero), ToUser::Deliver);
         assert_eq!(txn.state(), State::Terminated);

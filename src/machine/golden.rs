@@ -72,11 +72,7 @@ fn compare(path: &str, text: &str) {
         fs::write(&path, text).unwrap();
     }
     let stored = fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        stored == text,
-        "{} is out of date: run with UPDATE_GOLDEN=1",
-        path.display()
-    );
+    assert!(stored == text, "{} is out of date: run with UPDATE_GOLDEN=1", path.display());
 }
 
 /// Covers: 6665-4.1.2-1
@@ -86,10 +82,7 @@ fn printed_tables_are_up_to_date() {
     for (table, title, source) in tables() {
         let mut dot = String::new();
         table.write_dot(&mut dot).unwrap();
-        compare(
-            &format!("tests/golden/states/{}.txt", table.name),
-            &format!("{table}"),
-        );
+        compare(&format!("tests/golden/states/{}.txt", table.name), &format!("{table}"));
         compare(&format!("tests/golden/states/{}.dot", table.name), &dot);
         writeln!(manual, "## {title}\n\n{source}.\n").unwrap();
         table.write_markdown(&mut manual).unwrap();
@@ -127,16 +120,9 @@ fn text_and_function_agree_in_every_cell() {
 fn nothing_leaves_the_final_state_and_every_state_is_reached() {
     for (table, _, _) in tables() {
         let moves: Vec<_> = table.rows.iter().flat_map(|row| row.moves).collect();
-        assert!(
-            moves
-                .iter()
-                .all(|(from, to)| *from != "Terminated" || *to == "Terminated")
-        );
+        assert!(moves.iter().all(|(from, to)| *from != "Terminated" || *to == "Terminated"));
         for state in table.states.iter().skip(1) {
-            assert!(
-                moves.iter().any(|(from, to)| to == state && from != state),
-                "{state}"
-            );
+            assert!(moves.iter().any(|(from, to)| to == state && from != state), "{state}");
         }
     }
 }

@@ -55,11 +55,7 @@ pub struct Timers {
 
 impl Default for Timers {
     fn default() -> Self {
-        Self {
-            t1: Duration::from_millis(500),
-            t2: Duration::from_secs(4),
-            t4: Duration::from_secs(5),
-        }
+        Self { t1: Duration::from_millis(500), t2: Duration::from_secs(4), t4: Duration::from_secs(5) }
     }
 }
 
@@ -122,10 +118,7 @@ mod tests {
     fn long_timers_are_64_t1_and_saturate() {
         assert_eq!(Timers::default().timer_n(), Duration::from_secs(32));
         assert_eq!(Timers::default().timer_f(), Duration::from_secs(32));
-        let slow = Timers {
-            t1: Duration::MAX,
-            ..Timers::default()
-        };
+        let slow = Timers { t1: Duration::MAX, ..Timers::default() };
         assert_eq!(slow.timer_n(), Duration::MAX);
     }
 

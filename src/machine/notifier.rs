@@ -290,16 +290,11 @@ impl Subscription {
             failures: 0,
             flags: Flags::default(),
         };
-        this.flags
-            .set(Flags::KEEP_ON_TIMEOUT, params.keep_on_timeout);
+        this.flags.set(Flags::KEEP_ON_TIMEOUT, params.keep_on_timeout);
         this.flags.set(Flags::OWED, true);
         this.flags.set(Flags::FULL, true);
         if params.granted == 0 {
-            this.finish(
-                Input::Unsubscribe,
-                Ending::Unsubscribed,
-                ReasonCode::Timeout,
-            );
+            this.finish(Input::Unsubscribe, Ending::Unsubscribed, ReasonCode::Timeout);
         }
         this
     }
@@ -339,11 +334,7 @@ impl Subscription {
         }
         if granted == 0 {
             apply(self.state, Input::Unsubscribe).ok_or(Wrong)?;
-            self.finish(
-                Input::Unsubscribe,
-                Ending::Unsubscribed,
-                ReasonCode::Timeout,
-            );
+            self.finish(Input::Unsubscribe, Ending::Unsubscribed, ReasonCode::Timeout);
         } else {
             self.step(Input::Refresh)?;
             self.deadline = now.saturating_add(secs(granted));
@@ -375,12 +366,7 @@ impl Subscription {
     /// `retry_after`, in seconds, is sent with the reasons that give it a
     /// meaning, and filled in for `invariant` (6665-4.2.2-12, 6665-4.1.3-22).
     /// [`Wrong`] when it is over, and for [`ReasonCode::Absent`] (6665-4.2.2-11).
-    pub fn terminate(
-        &mut self,
-        _now: Instant,
-        reason: ReasonCode,
-        retry_after: Option<u32>,
-    ) -> Result<(), Wrong> {
+    pub fn terminate(&mut self, _now: Instant, reason: ReasonCode, retry_after: Option<u32>) -> Result<(), Wrong> {
         if reason == ReasonCode::Absent {
             return Err(Wrong);
         }
@@ -388,10 +374,7 @@ impl Subscription {
         self.finish(Input::Terminate, Ending::Terminated, reason);
         self.retry_after = match reason {
             ReasonCode::Invariant => Some(retry_after.unwrap_or(INVARIANT_RETRY_AFTER)),
-            ReasonCode::Probation
-            | ReasonCode::Giveup
-            | ReasonCode::Other
-            | ReasonCode::BadFilter => retry_after,
+            ReasonCode::Probation | ReasonCode::Giveup | ReasonCode::Other | ReasonCode::BadFilter => retry_after,
             _ => None,
         };
         Ok(())
@@ -475,18 +458,8 @@ impl Subscription {
         let abandon_open = urgency == Urgency::Owed && self.open != Open::None;
         let full = self.flags.has(Flags::FULL) || terminal || abandon_open;
         self.seq = self.seq.wrapping_add(1);
-        self.open = if terminal {
-            Open::Terminal
-        } else {
-            Open::Ordinary
-        };
-        for sent in [
-            Flags::OWED,
-            Flags::TERMINAL,
-            Flags::DIRTY,
-            Flags::FULL,
-            Flags::TOLD_TO_WAIT,
-        ] {
+        self.open = if terminal { Open::Terminal } else { Open::Ordinary };
+        for sent in [Flags::OWED, Flags::TERMINAL, Flags::DIRTY, Flags::FULL, Flags::TOLD_TO_WAIT] {
             self.flags.set(sent, false);
         }
         self.retry = None;
@@ -522,9 +495,7 @@ impl Subscription {
             }
             NotifyResult::Kept { retry_after } => self.keep(now, retry_after),
             NotifyResult::Ended => self.remove(Ending::Refused),
-            NotifyResult::TimedOut | NotifyResult::TransportFailed
-                if self.flags.has(Flags::KEEP_ON_TIMEOUT) =>
-            {
+            NotifyResult::TimedOut | NotifyResult::TransportFailed if self.flags.has(Flags::KEEP_ON_TIMEOUT) => {
                 self.keep(now, None);
             }
             NotifyResult::TimedOut => self.remove(Ending::TimedOut),
@@ -564,16 +535,11 @@ impl Subscription {
         let change = self.flags.has(Flags::DIRTY) && self.open == Open::None;
         let timers = [
             (Some(self.deadline), TimerKind::Expiry),
-            (
-                self.give_up.filter(|_| self.state == State::Pending),
-                TimerKind::GiveUp,
-            ),
+            (self.give_up.filter(|_| self.state == State::Pending), TimerKind::GiveUp),
             (self.throttle.filter(|_| change), TimerKind::Throttle),
             (self.retry.filter(|_| change), TimerKind::Retry),
         ];
-        let at = timers
-            .iter()
-            .fold(None, |first, (at, _)| earliest(first, *at))?;
+        let at = timers.iter().fold(None, |first, (at, _)| earliest(first, *at))?;
         let kind = timers.iter().find(|(due, _)| *due == Some(at))?.1;
         Some((at, kind))
     }
@@ -587,18 +553,10 @@ impl Subscription {
         Some(Outcome::Gone(match self.end {
             Ending::Expired => GoneCause::Expired,
             Ending::Unsubscribed => GoneCause::Unsubscribed,
-            Ending::Terminated => GoneCause::Terminated {
-                reason: self.reason,
-            },
-            Ending::Refused => GoneCause::NotifyFailed {
-                why: Failure::Refused,
-            },
-            Ending::TimedOut => GoneCause::NotifyFailed {
-                why: Failure::TimedOut,
-            },
-            Ending::Transport => GoneCause::NotifyFailed {
-                why: Failure::Transport,
-            },
+            Ending::Terminated => GoneCause::Terminated { reason: self.reason },
+            Ending::Refused => GoneCause::NotifyFailed { why: Failure::Refused },
+            Ending::TimedOut => GoneCause::NotifyFailed { why: Failure::TimedOut },
+            Ending::Transport => GoneCause::NotifyFailed { why: Failure::Transport },
         }))
     }
 }
@@ -663,9 +621,7 @@ impl Subscription {
     /// after Retry-After or a back-off that doubles (6665-NRC-17).
     fn keep(&mut self, now: Instant, retry_after: Option<u32>) {
         const BACK_OFF: Duration = Duration::from_secs(5);
-        let doubled = 1u32
-            .checked_shl(u32::from(self.failures))
-            .unwrap_or(u32::MAX);
+        let doubled = 1u32.checked_shl(u32::from(self.failures)).unwrap_or(u32::MAX);
         self.failures = self.failures.saturating_add(1);
         let news = self.flags.has(Flags::DIRTY);
         self.flags.set(Flags::DIRTY, true);

@@ -159,20 +159,12 @@ pub enum Resubscribe {
 pub const fn after_reason(reason: ReasonCode, retry_after: Option<u32>) -> Resubscribe {
     match (reason, retry_after) {
         (ReasonCode::Deactivated, _) => Resubscribe::Now,
-        (ReasonCode::Probation | ReasonCode::Giveup, Some(wait)) => {
-            Resubscribe::NotBefore(secs(wait))
-        }
+        (ReasonCode::Probation | ReasonCode::Giveup, Some(wait)) => Resubscribe::NotBefore(secs(wait)),
         (ReasonCode::Probation, None) => Resubscribe::Later,
-        (ReasonCode::Giveup, None) | (ReasonCode::Timeout, _) => {
-            Resubscribe::MayAfter(Duration::ZERO)
+        (ReasonCode::Giveup, None) | (ReasonCode::Timeout, _) => Resubscribe::MayAfter(Duration::ZERO),
+        (ReasonCode::Rejected | ReasonCode::NoResource | ReasonCode::Invariant | ReasonCode::BadFilter, _) => {
+            Resubscribe::Never
         }
-        (
-            ReasonCode::Rejected
-            | ReasonCode::NoResource
-            | ReasonCode::Invariant
-            | ReasonCode::BadFilter,
-            _,
-        ) => Resubscribe::Never,
         (ReasonCode::Other | ReasonCode::Absent, Some(wait)) => Resubscribe::MayAfter(secs(wait)),
         (ReasonCode::Other | ReasonCode::Absent, None) => Resubscribe::MayAfter(Duration::ZERO),
     }
@@ -187,9 +179,7 @@ pub const fn after_reason(reason: ReasonCode, retry_after: Option<u32>) -> Resub
 /// request are an answer (6665-RSP-10, -11).
 pub const fn after_refusal(status: u16, retry_after: Option<u32>, initial: bool) -> Resubscribe {
     match (status, retry_after) {
-        (404 | 413 | 480 | 486 | 500 | 503 | 600 | 603, Some(wait)) => {
-            Resubscribe::NotBefore(secs(wait))
-        }
+        (404 | 413 | 480 | 486 | 500 | 503 | 600 | 603, Some(wait)) => Resubscribe::NotBefore(secs(wait)),
         (404 | 410 | 480..=483, _) if !initial => Resubscribe::Later,
         (408 | 480 | 491 | 500 | 502..=504, _) => Resubscribe::Later,
         _ => Resubscribe::Never,
@@ -200,9 +190,7 @@ pub const fn after_refusal(status: u16, retry_after: Option<u32>, initial: bool)
 mod tests {
     use super::*;
 
-    const FATAL: [u16; 13] = [
-        404, 405, 410, 416, 480, 481, 482, 483, 484, 485, 489, 501, 604,
-    ];
+    const FATAL: [u16; 13] = [404, 405, 410, 416, 480, 481, 482, 483, 484, 485, 489, 501, 604];
     const DIALOG: [u16; 8] = [404, 410, 416, 482, 483, 484, 485, 604];
 
     /// Covers: 6665-RSP-1, 6665-RSP-2, 6665-RSP-3, 6665-RSP-4, 6665-RSP-5, 6665-RSP-6,
@@ -249,9 +237,7 @@ mod tests {
             };
             assert_eq!(notify_effect(status, false), expected, "{status}");
         }
-        for status in [
-            100, 400, 413, 415, 423, 499, 500, 502, 503, 513, 599, 600, 603, 699,
-        ] {
+        for status in [100, 400, 413, 415, 423, 499, 500, 502, 503, 513, 599, 600, 603, 699] {
             assert_eq!(notify_effect(status, false), E::Keep, "{status}");
         }
     }
@@ -303,10 +289,7 @@ mod tests {
             assert_eq!(after_reason(reason, Some(30)), with, "{reason:?}");
         }
         let longest = Duration::from_secs(4_294_967_295);
-        assert_eq!(
-            after_reason(C::Probation, Some(u32::MAX)),
-            R::NotBefore(longest)
-        );
+        assert_eq!(after_reason(C::Probation, Some(u32::MAX)), R::NotBefore(longest));
     }
 
     /// Covers: 6665-RSP-10, 6665-RSP-11, PEER-A15, PEER-D15
@@ -321,9 +304,7 @@ mod tests {
         assert_eq!(after_refusal(480, Some(9), true), wait);
         assert_eq!(after_refusal(503, Some(9), true), wait);
         assert_eq!(after_refusal(503, None, true), R::Later);
-        for status in [
-            400, 403, 405, 406, 415, 420, 423, 489, 501, 505, 513, 600, 603, 604, 606,
-        ] {
+        for status in [400, 403, 405, 406, 415, 420, 423, 489, 501, 505, 513, 600, 603, 604, 606] {
             assert_eq!(after_refusal(status, None, true), R::Never, "{status}");
         }
     }

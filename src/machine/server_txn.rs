@@ -132,11 +132,7 @@ impl Transaction {
         }
         self.gate = None;
         if input == Input::Final {
-            let timer_j = if self.reliable {
-                Duration::ZERO
-            } else {
-                timers.timer_f()
-            };
+            let timer_j = if self.reliable { Duration::ZERO } else { timers.timer_f() };
             self.end = Some(now.saturating_add(timer_j));
             if timer_j.is_zero() {
                 self.step(Input::TimerJ);
@@ -152,9 +148,7 @@ impl Transaction {
 
     /// Fires what is due at `now`, at most one thing.
     pub fn handle_timeout(&mut self, now: Instant, _timers: &Timers) -> Fired {
-        if self.end.is_some_and(|at| at <= now)
-            && (self.step(Input::TooLate) || self.step(Input::TimerJ))
-        {
+        if self.end.is_some_and(|at| at <= now) && (self.step(Input::TooLate) || self.step(Input::TimerJ)) {
             return Fired::Terminated;
         }
         if self.gate.is_some_and(|at| at <= now) && self.step(Input::Provisional) {
@@ -236,11 +230,7 @@ mod tests {
             let (mut txn, timers) = fresh(reliable);
             let before = txn;
             for status in (0..100).chain(101..200).chain([408, 700, u16::MAX]) {
-                assert_eq!(
-                    txn.respond(ms(5_000), status, &timers),
-                    Err(Wrong),
-                    "{status}"
-                );
+                assert_eq!(txn.respond(ms(5_000), status, &timers), Err(Wrong), "{status}");
             }
             assert_eq!(txn, before);
         }
@@ -260,10 +250,7 @@ mod tests {
             assert_eq!(txn.handle_timeout(ms(3_499), &timers), Fired::Nothing);
             assert_eq!(txn.handle_timeout(ms(3_500), &timers), Fired::Send100);
             assert_eq!(txn.handle_timeout(ms(3_500), &timers), Fired::Nothing);
-            assert_eq!(
-                txn.handle_retransmission(ms(3_600)),
-                Again::ResendProvisional
-            );
+            assert_eq!(txn.handle_retransmission(ms(3_600)), Again::ResendProvisional);
             assert_eq!(txn.poll_timeout(), Some(ms(32_000)));
             assert_eq!(txn.handle_timeout(ms(32_000), &timers), Fired::Terminated);
             assert_eq!(txn.respond(ms(32_001), 200, &timers), Err(Wrong));
@@ -288,27 +275,14 @@ mod tests {
     /// Covers: 4320-4.1-2
     #[test]
     fn the_gate_follows_the_timer_values() {
-        let timers = Timers {
-            t1: Duration::from_secs(1),
-            ..Timers::default()
-        };
+        let timers = Timers { t1: Duration::from_secs(1), ..Timers::default() };
         assert_eq!(gate(&timers), Duration::from_secs(3));
-        let timers = Timers {
-            t1: Duration::ZERO,
-            ..Timers::default()
-        };
+        let timers = Timers { t1: Duration::ZERO, ..Timers::default() };
         assert_eq!(gate(&timers), Duration::ZERO);
-        let timers = Timers {
-            t1: Duration::from_nanos(1),
-            t2: Duration::MAX,
-            ..timers
-        };
+        let timers = Timers { t1: Duration::from_nanos(1), t2: Duration::MAX, ..timers };
         assert!(gate(&timers) > Duration::from_secs(1));
         let end = Instant::FAR_FUTURE;
         let mut txn = Transaction::new(end, false, &Timers::default());
-        assert_eq!(
-            txn.handle_timeout(end, &Timers::default()),
-            Fired::Terminated
-        );
+        assert_eq!(txn.handle_timeout(end, &Timers::default()), Fired::Terminated);
     }
 }

@@ -109,11 +109,7 @@ pub struct Refresh {
 
 impl Default for Refresh {
     fn default() -> Self {
-        Self {
-            auto: true,
-            floor: Duration::from_secs(1),
-            jitter: 0,
-        }
+        Self { auto: true, floor: Duration::from_secs(1), jitter: 0 }
     }
 }
 
@@ -450,11 +446,7 @@ impl Subscription {
             granted: 0,
             received: 0,
             retry_after: None,
-            state: if window.is_some() {
-                State::NotifyWait
-            } else {
-                State::Terminated
-            },
+            state: if window.is_some() { State::NotifyWait } else { State::Terminated },
             ending: Ending::Expired,
             reason: ReasonCode::Absent,
             failures: 0,
@@ -553,8 +545,7 @@ impl Subscription {
         }
         self.step(Input::Unsubscribe)?;
         self.flags.set(Flags::ENDING, true);
-        self.flags
-            .set(Flags::ENDING_ALL, self.state == State::NotifyWait);
+        self.flags.set(Flags::ENDING_ALL, self.state == State::NotifyWait);
         self.refresh_at = None;
         self.want = self.is_established().then_some(Kind::Unsubscribe);
         Ok(())
@@ -591,11 +582,7 @@ impl Subscription {
         }
         if self.state != before {
             self.news &= !(PENDING | ACTIVE);
-            self.tell(if self.state == State::Active {
-                ACTIVE
-            } else {
-                PENDING
-            });
+            self.tell(if self.state == State::Active { ACTIVE } else { PENDING });
         }
         self.adjust_deadline(now, notify.expires);
         if before == State::NotifyWait {
@@ -611,12 +598,7 @@ impl Subscription {
 
     /// The SUBSCRIBE that was taken last has this result. A result for which
     /// nothing is in flight is ignored.
-    pub fn handle_subscribe_result(
-        &mut self,
-        now: Instant,
-        result: SubscribeResult,
-        timers: &Timers,
-    ) {
+    pub fn handle_subscribe_result(&mut self, now: Instant, result: SubscribeResult, timers: &Timers) {
         self.fire_ends(now);
         let Some(kind) = self.in_flight else { return };
         match result {
@@ -644,10 +626,7 @@ impl Subscription {
             SubscribeResult::Failed { status: 408, .. } | SubscribeResult::TimedOut => {
                 self.timed_out(kind);
             }
-            SubscribeResult::Failed {
-                status,
-                retry_after,
-            } => {
+            SubscribeResult::Failed { status, retry_after } => {
                 self.failed(now, status, retry_after, kind);
             }
             SubscribeResult::TransportFailed => {
@@ -698,11 +677,7 @@ impl Subscription {
         if kind == Kind::Initial || kind == Kind::Fetch {
             self.step(Input::Subscribe).ok()?;
         }
-        self.sent = if kind == Kind::Unsubscribe {
-            0
-        } else {
-            self.asked
-        };
+        self.sent = if kind == Kind::Unsubscribe { 0 } else { self.asked };
         // Each SUBSCRIBE has its Timer N; of several the first decides. An
         // unsubscribe waits its full time (PEER-A11).
         self.timer_n = match self.timer_n {
@@ -718,24 +693,13 @@ impl Subscription {
         let bit = self.news & self.news.wrapping_neg();
         self.news &= !bit;
         Some(match bit {
-            ACCEPTED => Outcome::Accepted {
-                expires: self.granted,
-            },
-            LONG_GRANT => Outcome::PeerViolation {
-                by: Violation::Response,
-                received: self.received,
-            },
-            LONG_NOTIFY => Outcome::PeerViolation {
-                by: Violation::Notify,
-                received: self.received,
-            },
+            ACCEPTED => Outcome::Accepted { expires: self.granted },
+            LONG_GRANT => Outcome::PeerViolation { by: Violation::Response, received: self.received },
+            LONG_NOTIFY => Outcome::PeerViolation { by: Violation::Notify, received: self.received },
             UNKNOWN => Outcome::UnknownState,
             PENDING => Outcome::BecamePending,
             ACTIVE => Outcome::BecameActive,
-            FAILED => Outcome::RefreshFailed {
-                status: self.status,
-                retry_at: self.refresh_at,
-            },
+            FAILED => Outcome::RefreshFailed { status: self.status, retry_at: self.refresh_at },
             WINDOW => Outcome::ForkWindowClosed,
             ENDED => Outcome::Ended(self.end()),
             _ => return None,
@@ -749,23 +713,14 @@ impl Subscription {
 
     /// The next timer, with its name.
     pub fn next_timer(&self) -> Option<(Instant, TimerKind)> {
-        let refresh = if self.failures > 0 {
-            TimerKind::Retry
-        } else {
-            TimerKind::Refresh
-        };
+        let refresh = if self.failures > 0 { TimerKind::Retry } else { TimerKind::Refresh };
         let timers = [
             (self.timer_n, TimerKind::TimerN),
             (self.fork_window, TimerKind::ForkWindow),
-            (
-                self.deadline.filter(|_| self.deadline_counts()),
-                TimerKind::Expiry,
-            ),
+            (self.deadline.filter(|_| self.deadline_counts()), TimerKind::Expiry),
             (self.refresh_at, refresh),
         ];
-        let at = timers
-            .iter()
-            .fold(None, |first, (at, _)| earliest(first, *at))?;
+        let at = timers.iter().fold(None, |first, (at, _)| earliest(first, *at))?;
         let kind = timers.iter().find(|(due, _)| *due == Some(at))?.1;
         Some((at, kind))
     }
@@ -807,10 +762,7 @@ impl Subscription {
         self.flags.set(Flags::NOTIFIED, false);
         self.flags.set(Flags::TIMED_OUT, false);
         self.flags.set(Flags::RESYNC, false);
-        SubscribeOut {
-            expires: self.sent,
-            kind,
-        }
+        SubscribeOut { expires: self.sent, kind }
     }
 
     /// The first NOTIFY has made the subscription.
@@ -828,11 +780,7 @@ impl Subscription {
     }
 
     fn accepted(&mut self, now: Instant, expires: Option<u32>, silent: bool, timers: &Timers) {
-        let input = if silent {
-            Input::NoNotify
-        } else {
-            Input::Accepted
-        };
+        let input = if silent { Input::NoNotify } else { Input::Accepted };
         if self.step(input).is_err() {
             return;
         }
@@ -911,11 +859,7 @@ impl Subscription {
         }
         if self.timer_n.is_some_and(|at| at <= now) {
             let unanswered = self.in_flight.is_some() || self.flags.has(Flags::TIMED_OUT);
-            let ending = if unanswered {
-                Ending::TimedOut
-            } else {
-                Ending::NoNotify
-            };
+            let ending = if unanswered { Ending::TimedOut } else { Ending::NoNotify };
             self.finish(Input::TimerN, ending);
         }
         if self.deadline_counts() && self.deadline.is_some_and(|at| at <= now) {
@@ -928,8 +872,7 @@ impl Subscription {
         if self.step(input).is_err() {
             return;
         }
-        self.flags
-            .set(Flags::STILLBORN, before == State::NotifyWait);
+        self.flags.set(Flags::STILLBORN, before == State::NotifyWait);
         let heard = matches!(before, State::Pending | State::Active);
         let heard = heard || ending == Ending::ByNotifier;
         self.ending = if self.flags.has(Flags::FETCH) && heard {
@@ -955,32 +898,18 @@ impl Subscription {
         let stillborn = self.flags.has(Flags::STILLBORN);
         let (cause, resubscribe) = match self.ending {
             Ending::ByNotifier => (
-                Cause::ByNotifier {
-                    reason: self.reason,
-                    retry_after: self.retry_after,
-                },
+                Cause::ByNotifier { reason: self.reason, retry_after: self.retry_after },
                 after_reason(self.reason, self.retry_after),
             ),
-            Ending::Refused => (
-                Cause::Refused {
-                    status: self.status,
-                },
-                after_refusal(self.status, self.retry_after, stillborn),
-            ),
+            Ending::Refused => {
+                (Cause::Refused { status: self.status }, after_refusal(self.status, self.retry_after, stillborn))
+            }
             Ending::NoNotify => (Cause::NoNotify, Resubscribe::Later),
             Ending::TimedOut => (Cause::TimedOut, Resubscribe::Later),
             Ending::Transport => (Cause::Transport, Resubscribe::Later),
             Ending::Expired => (Cause::Expired, self.after_expiry()),
-            Ending::Confirmed => (
-                Cause::Unsubscribed { final_notify: true },
-                Resubscribe::Never,
-            ),
-            Ending::Unconfirmed => (
-                Cause::Unsubscribed {
-                    final_notify: false,
-                },
-                Resubscribe::Never,
-            ),
+            Ending::Confirmed => (Cause::Unsubscribed { final_notify: true }, Resubscribe::Never),
+            Ending::Unconfirmed => (Cause::Unsubscribed { final_notify: false }, Resubscribe::Never),
             Ending::Fetched => (Cause::Fetched, Resubscribe::Never),
         };
         End { cause, resubscribe }
@@ -991,10 +920,7 @@ impl Subscription {
     const fn after_expiry(&self) -> Resubscribe {
         if !self.flags.has(Flags::AUTO) {
             Resubscribe::MayAfter(Duration::ZERO)
-        } else if self.failures > 0
-            || self.flags.has(Flags::STOPPED)
-            || self.flags.has(Flags::HURRIED)
-        {
+        } else if self.failures > 0 || self.flags.has(Flags::STOPPED) || self.flags.has(Flags::HURRIED) {
             Resubscribe::Later
         } else {
             Resubscribe::Now

@@ -27,28 +27,15 @@ pub struct Row {
 impl Row {
     /// The state that follows `from`, `None` when the input is refused there.
     pub fn target(&self, from: &str) -> Option<&'static str> {
-        self.moves
-            .iter()
-            .find(|(before, _)| *before == from)
-            .map(|(_, after)| *after)
+        self.moves.iter().find(|(before, _)| *before == from).map(|(_, after)| *after)
     }
 }
 
 impl Table {
     /// Writes inputs as rows, states as columns; `.` marks a refused input.
     pub fn write_matrix(&self, out: &mut dyn Write) -> fmt::Result {
-        let left = self
-            .rows
-            .iter()
-            .map(|row| row.input.len())
-            .max()
-            .unwrap_or(0);
-        let cell = self
-            .states
-            .iter()
-            .map(|state| state.len())
-            .max()
-            .unwrap_or(0);
+        let left = self.rows.iter().map(|row| row.input.len()).max().unwrap_or(0);
+        let cell = self.states.iter().map(|state| state.len()).max().unwrap_or(0);
         write!(out, "{:left$}", self.name)?;
         for state in self.states {
             write!(out, " | {state:cell$}")?;
@@ -117,12 +104,8 @@ impl Table {
     ) -> fmt::Result {
         for from in self.states {
             for to in self.states.iter().filter(|to| *to != from) {
-                let mut inputs = self
-                    .rows
-                    .iter()
-                    .filter(|row| row.target(from) == Some(*to))
-                    .map(|row| row.input)
-                    .peekable();
+                let mut inputs =
+                    self.rows.iter().filter(|row| row.target(from) == Some(*to)).map(|row| row.input).peekable();
                 if inputs.peek().is_some() {
                     edge(from, to, &mut inputs)?;
                 }
@@ -138,11 +121,7 @@ impl fmt::Display for Table {
     }
 }
 
-fn join(
-    out: &mut dyn Write,
-    words: &mut dyn Iterator<Item = &'static str>,
-    between: &str,
-) -> fmt::Result {
+fn join(out: &mut dyn Write, words: &mut dyn Iterator<Item = &'static str>, between: &str) -> fmt::Result {
     for (n, word) in words.enumerate() {
         if n > 0 {
             out.write_str(between)?;

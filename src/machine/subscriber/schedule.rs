@@ -108,13 +108,8 @@ impl Subscription {
     /// that leaves half of it, half otherwise; spread downwards from there.
     fn spread(&self, start: Instant, interval: Duration, timers: &Timers) -> Instant {
         let half = interval.checked_div(2).unwrap_or(Duration::ZERO);
-        let latest = interval
-            .saturating_sub(timers.timer_n())
-            .max(half)
-            .min(fraction(interval, 95, 100));
-        let parts = u64::from(self.jitter)
-            .saturating_mul(15)
-            .saturating_add(u64::from(u16::MAX).saturating_mul(80));
+        let latest = interval.saturating_sub(timers.timer_n()).max(half).min(fraction(interval, 95, 100));
+        let parts = u64::from(self.jitter).saturating_mul(15).saturating_add(u64::from(u16::MAX).saturating_mul(80));
         let whole = u64::from(u16::MAX).saturating_mul(95);
         start.saturating_add(fraction(latest, parts, whole))
     }
@@ -137,11 +132,7 @@ impl Subscription {
             Some(asked) => secs(asked).max(floor),
             None => {
                 let half = left.checked_div(2).unwrap_or(Duration::ZERO);
-                if back_off < left {
-                    back_off
-                } else {
-                    half.max(floor)
-                }
+                if back_off < left { back_off } else { half.max(floor) }
             }
         };
         if wait < left {
@@ -152,10 +143,6 @@ impl Subscription {
 
 /// `part / whole` of a duration, for `part <= whole`.
 fn fraction(of: Duration, part: u64, whole: u64) -> Duration {
-    let nanos = of
-        .as_nanos()
-        .saturating_mul(u128::from(part))
-        .checked_div(u128::from(whole))
-        .unwrap_or(0);
+    let nanos = of.as_nanos().saturating_mul(u128::from(part)).checked_div(u128::from(whole)).unwrap_or(0);
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
