@@ -9,16 +9,23 @@
 //! [`Subscription::poll_outcome`] until `None`, and [`Subscription::handle_timeout`]
 //! when [`Subscription::poll_timeout`] has come.
 
-use core::time::Duration;
-
-use super::responses::{after_reason, after_refusal, is_fatal};
-use super::{ReasonCode, Resubscribe, Substate, Timers, Wrong, secs, to_millis};
+use super::{ReasonCode, Substate, Timers, Wrong, to_millis};
 use crate::Instant;
 use crate::time::earliest;
 
+use flags::{ACCEPTED, ACTIVE, ENDED, Ending, FAILED, Flags, LONG_GRANT, LONG_NOTIFY, PENDING, UNKNOWN, WINDOW};
+
+mod ending;
+mod flags;
+mod results;
 mod schedule;
 #[cfg(test)]
 mod tests;
+mod types;
+
+pub use types::{
+    Cause, Delivery, End, Kind, NotifyIn, Outcome, Params, Refresh, SubscribeOut, SubscribeResult, TimerKind, Violation,
+};
 
 /// Where the subscription is (figure 1 of RFC 6665).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,215 +90,6 @@ transitions! {
     }
 }
 
-/// What to subscribe for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Params {
-    /// Duration to ask for, in seconds; 0 fetches the state once.
-    pub expires: u32,
-    /// Duration in seconds, capped by `expires`, when the notifier states none
-    /// at all: the package's default (6665-BC-2).
-    pub default_expires: u32,
-    /// When to refresh.
-    pub refresh: Refresh,
-}
-
-/// When to refresh (INT-17).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refresh {
-    /// Whether the machine refreshes by itself.
-    pub auto: bool,
-    /// Automatic SUBSCRIBEs are never closer than this, up to 49 days; 1 s by default.
-    pub floor: Duration,
-    /// A random value that picks the point of refresh: about 80 % of the
-    /// interval for 0, 95 % for `u16::MAX`, less where 64*T1 need more room.
-    pub jitter: u16,
-}
-
-impl Default for Refresh {
-    fn default() -> Self {
-        Self { auto: true, floor: Duration::from_secs(1), jitter: 0 }
-    }
-}
-
-/// The parts of a NOTIFY that the machine needs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct NotifyIn {
-    /// The value of Subscription-State.
-    pub substate: Substate,
-    /// Its `expires` parameter, in seconds.
-    pub expires: Option<u32>,
-    /// Its `reason` parameter.
-    pub reason: ReasonCode,
-    /// Its `retry-after` parameter, in seconds.
-    pub retry_after: Option<u32>,
-}
-
-/// What becomes of a NOTIFY.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delivery {
-    /// Answer 200; the state it carries is for the application.
-    Accepted,
-    /// Answer 481: nothing waits for it.
-    Refused,
-}
-
-/// What became of the SUBSCRIBE that [`Subscription::poll_subscribe`] gave out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SubscribeResult {
-    /// 1xx.
-    Provisional,
-    /// 2xx other than 204.
-    Accepted {
-        /// The Expires of the response, in seconds.
-        expires: Option<u32>,
-    },
-    /// 204 (RFC 5839).
-    NoNotify {
-        /// The Expires of the response, in seconds.
-        expires: Option<u32>,
-    },
-    /// A changed SUBSCRIBE is to go out at once: 401, 407 and 3xx that can be answered.
-    Retrying,
-    /// 423.
-    TooBrief {
-        /// Its Min-Expires, in seconds.
-        min_expires: Option<u32>,
-    },
-    /// Any other final response.
-    Failed {
-        /// The status code.
-        status: u16,
-        /// Its Retry-After, in seconds.
-        retry_after: Option<u32>,
-    },
-    /// No final response (Timer F), or a 408.
-    TimedOut,
-    /// It could not be sent.
-    TransportFailed,
-}
-
-/// What a SUBSCRIBE is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// The first of a subscription, outside any dialog.
-    Initial,
-    /// To live on, in the dialog.
-    Refresh,
-    /// To end, in the dialog.
-    Unsubscribe,
-    /// To get the state once, outside any dialog (RFC 6665 4.4.3).
-    Fetch,
-}
-
-/// A SUBSCRIBE to send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SubscribeOut {
-    /// Its Expires, in seconds.
-    pub expires: u32,
-    /// What it is for.
-    pub kind: Kind,
-}
-
-/// A named timer of [`Subscription::next_timer`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TimerKind {
-    /// A NOTIFY is owed until then.
-    TimerN,
-    /// Further forks are taken until then.
-    ForkWindow,
-    /// Time to refresh.
-    Refresh,
-    /// Time to try a failed refresh again.
-    Retry,
-    /// The subscription runs out.
-    Expiry,
-}
-
-/// Something the application may want to know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// A SUBSCRIBE was granted this many seconds.
-    Accepted {
-        /// Seconds, never more than were asked for.
-        expires: u32,
-    },
-    /// The peer granted, or announced, more than was asked for (INT-3).
-    PeerViolation {
-        /// Which message did.
-        by: Violation,
-        /// Seconds it named.
-        received: u32,
-    },
-    /// A NOTIFY named a substate that RFC 6665 does not know (INT-6).
-    UnknownState,
-    /// The state is now [`State::Pending`].
-    BecamePending,
-    /// The state is now [`State::Active`].
-    BecameActive,
-    /// A SUBSCRIBE failed and the subscription stands; 408 for no response, 503
-    /// for a transport error (RFC 3261 8.1.3.1).
-    RefreshFailed {
-        /// The status code.
-        status: u16,
-        /// When the machine tries again, if it does before the deadline.
-        retry_at: Option<Instant>,
-    },
-    /// Timer N of the attempt has passed: a NOTIFY with a new tag gets 481.
-    ForkWindowClosed,
-    /// The subscription is over. Comes exactly once.
-    Ended(End),
-}
-
-/// Which message named too long a duration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Violation {
-    /// The 2xx; the duration asked for is used.
-    Response,
-    /// The NOTIFY; it is believed, but the refresh does not wait for it.
-    Notify,
-}
-
-/// How a subscription ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct End {
-    /// Why.
-    pub cause: Cause,
-    /// Whether a new one may follow.
-    pub resubscribe: Resubscribe,
-}
-
-/// Why a subscription ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// A NOTIFY said terminated.
-    ByNotifier {
-        /// Its reason.
-        reason: ReasonCode,
-        /// Its retry-after, in seconds.
-        retry_after: Option<u32>,
-    },
-    /// A SUBSCRIBE was refused.
-    Refused {
-        /// The status code.
-        status: u16,
-    },
-    /// Answered, but no NOTIFY came until Timer N.
-    NoNotify,
-    /// The deadline passed.
-    Expired,
-    /// No response came.
-    TimedOut,
-    /// The SUBSCRIBE could not be sent.
-    Transport,
-    /// As the application wished.
-    Unsubscribed {
-        /// Whether a NOTIFY confirmed it.
-        final_notify: bool,
-    },
-    /// The state asked for once has come.
-    Fetched,
-}
-
 /// One subscription, as its subscriber sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subscription {
@@ -327,63 +125,6 @@ pub struct Subscription {
 }
 
 const _: () = assert!(size_of::<Subscription>() <= 96);
-
-/// Single bits, named.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Flags(u16);
-
-impl Flags {
-    const AUTO: Self = Self(1);
-    /// The request in flight is to be sent again.
-    const RESEND: Self = Self(1 << 1);
-    /// The application, or a fetch, wants no more.
-    const ENDING: Self = Self(1 << 2);
-    /// So do all forks of the attempt (INT-16).
-    const ENDING_ALL: Self = Self(1 << 3);
-    /// A NOTIFY with expires came since the latest SUBSCRIBE was sent (INT-13).
-    const NOTIFIED: Self = Self(1 << 4);
-    /// The latest SUBSCRIBE got no response; Timer N decides (6665-RSP-6).
-    const TIMED_OUT: Self = Self(1 << 5);
-    /// A 423 has been answered once (PEER-B20).
-    const LENGTHENED: Self = Self(1 << 6);
-    /// One refresh was allowed below the floor (PEER-B06).
-    const HURRIED: Self = Self(1 << 7);
-    /// No refresh until the deadline moves.
-    const STOPPED: Self = Self(1 << 8);
-    /// Made by [`Subscription::fork`]: the window is the parent's.
-    const FORK: Self = Self(1 << 9);
-    /// Ended without ever having had a NOTIFY.
-    const STILLBORN: Self = Self(1 << 10);
-    /// Asked for once only.
-    const FETCH: Self = Self(1 << 11);
-    /// A refresh is wanted as soon as the floor allows.
-    const RESYNC: Self = Self(1 << 12);
-}
-
-// Bits of `news`, in the order in which they are told.
-const ACCEPTED: u16 = 1;
-const LONG_GRANT: u16 = 1 << 1;
-const LONG_NOTIFY: u16 = 1 << 2;
-const UNKNOWN: u16 = 1 << 3;
-const PENDING: u16 = 1 << 4;
-const ACTIVE: u16 = 1 << 5;
-const FAILED: u16 = 1 << 6;
-const WINDOW: u16 = 1 << 7;
-const ENDED: u16 = 1 << 8;
-
-/// [`Cause`] without its data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
-    ByNotifier,
-    Refused,
-    NoNotify,
-    Expired,
-    TimedOut,
-    Transport,
-    Confirmed,
-    Unconfirmed,
-    Fetched,
-}
 
 impl Subscription {
     /// A subscription whose initial SUBSCRIBE waits to be taken (6665-SSM-1).
@@ -596,50 +337,6 @@ impl Subscription {
         Delivery::Accepted
     }
 
-    /// The SUBSCRIBE that was taken last has this result. A result for which
-    /// nothing is in flight is ignored.
-    pub fn handle_subscribe_result(&mut self, now: Instant, result: SubscribeResult, timers: &Timers) {
-        self.fire_ends(now);
-        let Some(kind) = self.in_flight else { return };
-        match result {
-            // The table takes it in every state in which a request is in flight.
-            SubscribeResult::Provisional => {
-                let _ = self.step(Input::Provisional);
-            }
-            SubscribeResult::Accepted { expires } => {
-                self.accepted(now, expires, false, timers);
-            }
-            SubscribeResult::NoNotify { .. } if kind == Kind::Unsubscribe => {
-                self.finish(Input::Unsubscribed, Ending::Unconfirmed);
-            }
-            SubscribeResult::NoNotify { expires } => self.accepted(now, expires, true, timers),
-            SubscribeResult::Retrying => self.flags.set(Flags::RESEND, true),
-            SubscribeResult::TooBrief { min_expires } => match min_expires {
-                Some(min) if min > self.sent && self.sent > 0 && !self.lengthened() => {
-                    self.flags.set(Flags::LENGTHENED, true);
-                    self.flags.set(Flags::RESEND, true);
-                    self.sent = min;
-                    self.asked = self.asked.max(min);
-                }
-                _ => self.failed(now, 423, None, kind),
-            },
-            SubscribeResult::Failed { status: 408, .. } | SubscribeResult::TimedOut => {
-                self.timed_out(kind);
-            }
-            SubscribeResult::Failed { status, retry_after } => {
-                self.failed(now, status, retry_after, kind);
-            }
-            SubscribeResult::TransportFailed => {
-                if self.state == State::NotifyWait {
-                    self.finish(Input::Refused, Ending::Transport);
-                } else {
-                    self.failed(now, 503, None, kind);
-                }
-            }
-        }
-        self.settle(now, timers);
-    }
-
     /// Fires every timer that is due at `now`.
     ///
     /// When several are, the end comes before the refresh: a clock that jumped
@@ -731,10 +428,6 @@ impl Subscription {
         matches!(self.state, State::Pending | State::Active)
     }
 
-    const fn lengthened(&self) -> bool {
-        self.flags.has(Flags::LENGTHENED)
-    }
-
     /// 6665-SSM-23: while a response or a NOTIFY is owed, the deadline waits.
     const fn deadline_counts(&self) -> bool {
         self.is_established() && self.in_flight.is_none() && self.timer_n.is_none()
@@ -777,174 +470,5 @@ impl Subscription {
         if self.flags.has(Flags::ENDING) {
             self.want = Some(Kind::Unsubscribe);
         }
-    }
-
-    fn accepted(&mut self, now: Instant, expires: Option<u32>, silent: bool, timers: &Timers) {
-        let input = if silent { Input::NoNotify } else { Input::Accepted };
-        if self.step(input).is_err() {
-            return;
-        }
-        self.in_flight = None;
-        self.failures = 0;
-        self.flags.set(Flags::LENGTHENED, false);
-        self.flags.set(Flags::STOPPED, false);
-        let received = expires.unwrap_or(self.sent);
-        self.granted = received.min(self.sent);
-        self.tell(ACCEPTED);
-        if received > self.sent {
-            self.received = received;
-            self.tell(LONG_GRANT);
-        }
-        if silent && self.is_established() {
-            self.timer_n = None;
-        } else if self.granted == 0 && self.timer_n.is_none() {
-            // 6665-RACE-22: the NOTIFY that took Timer N away was not the last.
-            self.timer_n = self.last_sent.map(|at| at.saturating_add(timers.timer_n()));
-        }
-        let mut deadline = now.saturating_add(secs(self.granted));
-        if self.flags.has(Flags::NOTIFIED) {
-            // INT-13.
-            deadline = self.deadline.map_or(deadline, |known| known.min(deadline));
-        }
-        self.deadline = Some(deadline);
-        self.refresh_at = None;
-    }
-
-    fn timed_out(&mut self, kind: Kind) {
-        if self.state == State::NotifyWait {
-            self.finish(Input::Refused, Ending::TimedOut);
-            return;
-        }
-        self.in_flight = None;
-        self.flags.set(Flags::RESEND, false);
-        self.flags.set(Flags::TIMED_OUT, self.timer_n.is_some());
-        self.flags.set(Flags::STOPPED, false);
-        if kind != Kind::Unsubscribe {
-            self.status = 408;
-            self.tell(FAILED);
-        }
-    }
-
-    fn failed(&mut self, now: Instant, status: u16, retry_after: Option<u32>, kind: Kind) {
-        self.status = status;
-        self.retry_after = retry_after;
-        self.flags.set(Flags::RESEND, false);
-        self.flags.set(Flags::LENGTHENED, false);
-        if self.state == State::NotifyWait || (kind == Kind::Refresh && is_fatal(status)) {
-            self.finish(Input::Refused, Ending::Refused);
-            return;
-        }
-        if kind == Kind::Unsubscribe {
-            // 5057-5.1-4: whatever the answer, a later NOTIFY gets 481.
-            self.finish(Input::Unsubscribed, Ending::Unconfirmed);
-            return;
-        }
-        if self.step(Input::RefreshFailed).is_err() {
-            return;
-        }
-        self.in_flight = None;
-        self.tell(FAILED);
-        if kind == Kind::Refresh {
-            // INT-1. An initial request has given its Timer N to the fork window.
-            self.timer_n = None;
-            self.failures = self.failures.saturating_add(1);
-            self.schedule_retry(now, retry_after);
-        }
-    }
-
-    /// Timer N, the fork window and the deadline.
-    fn fire_ends(&mut self, now: Instant) {
-        if self.fork_window.is_some_and(|at| at <= now) {
-            self.close_fork_window();
-        }
-        if self.timer_n.is_some_and(|at| at <= now) {
-            let unanswered = self.in_flight.is_some() || self.flags.has(Flags::TIMED_OUT);
-            let ending = if unanswered { Ending::TimedOut } else { Ending::NoNotify };
-            self.finish(Input::TimerN, ending);
-        }
-        if self.deadline_counts() && self.deadline.is_some_and(|at| at <= now) {
-            self.finish(Input::Expiry, Ending::Expired);
-        }
-    }
-
-    fn finish(&mut self, input: Input, ending: Ending) {
-        let before = self.state;
-        if self.step(input).is_err() {
-            return;
-        }
-        self.flags.set(Flags::STILLBORN, before == State::NotifyWait);
-        let heard = matches!(before, State::Pending | State::Active);
-        let heard = heard || ending == Ending::ByNotifier;
-        self.ending = if self.flags.has(Flags::FETCH) && heard {
-            Ending::Fetched
-        } else if self.flags.has(Flags::ENDING) {
-            match ending {
-                Ending::ByNotifier => Ending::Confirmed,
-                _ => Ending::Unconfirmed,
-            }
-        } else {
-            ending
-        };
-        self.deadline = None;
-        self.timer_n = None;
-        self.refresh_at = None;
-        self.in_flight = None;
-        self.want = None;
-        self.flags.set(Flags::RESEND, false);
-        self.tell(ENDED);
-    }
-
-    fn end(&self) -> End {
-        let stillborn = self.flags.has(Flags::STILLBORN);
-        let (cause, resubscribe) = match self.ending {
-            Ending::ByNotifier => (
-                Cause::ByNotifier { reason: self.reason, retry_after: self.retry_after },
-                after_reason(self.reason, self.retry_after),
-            ),
-            Ending::Refused => {
-                (Cause::Refused { status: self.status }, after_refusal(self.status, self.retry_after, stillborn))
-            }
-            Ending::NoNotify => (Cause::NoNotify, Resubscribe::Later),
-            Ending::TimedOut => (Cause::TimedOut, Resubscribe::Later),
-            Ending::Transport => (Cause::Transport, Resubscribe::Later),
-            Ending::Expired => (Cause::Expired, self.after_expiry()),
-            Ending::Confirmed => (Cause::Unsubscribed { final_notify: true }, Resubscribe::Never),
-            Ending::Unconfirmed => (Cause::Unsubscribed { final_notify: false }, Resubscribe::Never),
-            Ending::Fetched => (Cause::Fetched, Resubscribe::Never),
-        };
-        End { cause, resubscribe }
-    }
-
-    /// At once after a lost refresh; later when refreshing failed, or the grant
-    /// was too short to be kept up.
-    const fn after_expiry(&self) -> Resubscribe {
-        if !self.flags.has(Flags::AUTO) {
-            Resubscribe::MayAfter(Duration::ZERO)
-        } else if self.failures > 0 || self.flags.has(Flags::STOPPED) || self.flags.has(Flags::HURRIED) {
-            Resubscribe::Later
-        } else {
-            Resubscribe::Now
-        }
-    }
-}
-
-impl Flags {
-    const fn has(self, flag: Self) -> bool {
-        self.0 & flag.0 != 0
-    }
-
-    const fn set(&mut self, flag: Self, on: bool) {
-        if on {
-            self.0 |= flag.0;
-        } else {
-            self.0 &= !flag.0;
-        }
-    }
-
-    /// Whether it was set; clears it.
-    const fn take(&mut self, flag: Self) -> bool {
-        let was = self.has(flag);
-        self.set(flag, false);
-        was
     }
 }

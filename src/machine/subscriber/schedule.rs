@@ -3,7 +3,8 @@
 use core::time::Duration;
 
 use super::super::{Timers, secs};
-use super::{Flags, Kind, LONG_NOTIFY, Subscription};
+use super::flags::{Flags, LONG_NOTIFY};
+use super::{Kind, Subscription};
 use crate::Instant;
 
 /// A NOTIFY's `expires` is whole seconds, and late by the time it travelled:
