@@ -70,6 +70,8 @@ pub(crate) struct FlowRecord {
     uses: u32,
     /// The driver cannot write to it at the moment.
     pub(crate) blocked: bool,
+    /// The connection closed.
+    pub(crate) gone: bool,
     /// NOTIFYs sent to it that are younger than T1 and unanswered.
     pub(crate) in_window: u32,
     /// Watchers that wait for room in the window, or for writability.
@@ -114,8 +116,14 @@ impl Flows {
             record.uses = record.uses.saturating_add(1);
             return Some(id);
         }
-        let record =
-            FlowRecord { flow, uses: 1, blocked: false, in_window: 0, waiting: crate::agent::List::default() };
+        let record = FlowRecord {
+            flow,
+            uses: 1,
+            blocked: false,
+            gone: false,
+            in_window: 0,
+            waiting: crate::agent::List::default(),
+        };
         let slot = self.records.insert_with(|_| record)?.slot;
         let records = &self.records;
         let rehash = |slot: &u32| records.at(*slot).map_or(0, |r| hash(entropy, &r.flow));
@@ -150,6 +158,18 @@ impl Flows {
 
     pub(crate) fn get_mut(&mut self, id: FlowId) -> Option<&mut FlowRecord> {
         self.records.at_mut(id.0)
+    }
+
+    pub(crate) fn enter_window(&mut self, id: FlowId) {
+        if let Some(record) = self.records.at_mut(id.0) {
+            record.in_window = record.in_window.saturating_add(1);
+        }
+    }
+
+    pub(crate) fn leave_window(&mut self, id: FlowId) {
+        if let Some(record) = self.records.at_mut(id.0) {
+            record.in_window = record.in_window.saturating_sub(1);
+        }
     }
 
     pub(crate) const fn len(&self) -> u32 {

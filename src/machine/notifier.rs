@@ -279,6 +279,19 @@ impl Subscription {
         }
     }
 
+    /// The change that [`mark_dirty`](Self::mark_dirty) told of needs no NOTIFY.
+    pub fn clear_dirty(&mut self) {
+        self.flags.set(Flags::DIRTY, false);
+    }
+
+    /// Whether the next NOTIFY may tell the resource's state: the watcher is
+    /// authorised, and was not just refused (6665-NSM-9, 6665-4.2.1.3-4).
+    pub const fn discloses_state(&self) -> bool {
+        let refused = matches!(self.state, State::Terminated)
+            && matches!(self.reason, ReasonCode::Rejected | ReasonCode::NoResource);
+        matches!(self.decision, Grant::Active) && !refused
+    }
+
     /// Whether, and why, a NOTIFY is to be sent now.
     pub fn wants_notify(&self, now: Instant) -> Option<Urgency> {
         if self.flags.has(Flags::OWED) {

@@ -384,6 +384,14 @@ impl Subscription {
         Some(self.send(now, kind))
     }
 
+    /// Whether [`Subscription::poll_subscribe`] has something to give.
+    pub const fn wants_subscribe(&self) -> bool {
+        match self.in_flight {
+            Some(_) => self.flags.has(Flags::RESEND),
+            None => self.want.is_some(),
+        }
+    }
+
     /// The next thing to tell. Equal news that was not fetched in time is told
     /// once; the end is never lost and never told twice.
     pub fn poll_outcome(&mut self) -> Option<Outcome> {

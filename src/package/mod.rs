@@ -15,6 +15,7 @@ use bytes::Bytes;
 pub use mwi::MessageSummary;
 pub use opaque::Opaque;
 pub use presence::Presence;
+pub(crate) use registry::PackageIndex;
 pub use registry::{PackageError, Packages};
 
 use crate::wire::StatusCode;

@@ -37,11 +37,12 @@ impl EventPackage for MessageSummary {
     }
 
     fn examples(&self) -> &[Example] {
-        &[Example::new(
+        const EXAMPLES: &[Example] = &[Example::new(
             "two new voice messages, one of them urgent",
             SUMMARY,
             b"Messages-Waiting: yes\r\nMessage-Account: sip:ann@vmail.example.net\r\nVoice-Message: 2/5 (1/0)\r\n",
-        )]
+        )];
+        EXAMPLES
     }
 
     fn neutral(&self, _resource: &str) -> Option<Body> {

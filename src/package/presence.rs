@@ -33,14 +33,15 @@ impl EventPackage for Presence {
     }
 
     fn examples(&self) -> &[Example] {
-        &[Example::new(
+        const EXAMPLES: &[Example] = &[Example::new(
             "one tuple, open",
             PIDF,
             b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n\
               <presence xmlns=\"urn:ietf:params:xml:ns:pidf\" entity=\"sip:ann@example.net\">\r\n\
               <tuple id=\"t1\"><status><basic>open</basic></status></tuple>\r\n\
               </presence>\r\n",
-        )]
+        )];
+        EXAMPLES
     }
 
     /// A document without tuples, which says nothing about the presentity.

@@ -25,6 +25,16 @@ pub fn push_u64(out: &mut Vec<u8>, number: u64) {
     out.extend(digits.iter().skip(digits.len().saturating_sub(used)));
 }
 
+/// Appends one field line; the value is made safe as [`HeadWriter::raw`] does.
+pub fn push_field(out: &mut Vec<u8>, name: HeaderName<'_>, value: &[u8]) {
+    HeadWriter::new(out).field(name, value);
+}
+
+/// Appends a value, each line break as one blank.
+pub fn push_value(out: &mut Vec<u8>, value: &[u8]) {
+    HeadWriter::new(out).raw(value);
+}
+
 /// Writes the head of one message: start line, header fields, empty line.
 ///
 /// Whatever is passed in, nothing can break out of its place: in values each

@@ -26,13 +26,14 @@ mod via;
 mod view;
 
 pub use address::{ContactValue, NameAddr, write_name_addr};
-pub use encode::{HeadWriter, push_u32, push_u64};
+pub use encode::{HeadWriter, push_field, push_u32, push_u64, push_value};
 pub use error::{ParseError, ParseErrorKind};
 pub use event::{Event, Reason, SubscriptionState, Substate, is_event_type};
 pub use frame::{Frame, Framer, FramerLimits, FramingLost, FramingLostReason};
 pub use header::HeaderName;
 pub use host::{Host, HostPort};
 pub use index::MAX_HEADERS;
+pub use lex::is_token;
 pub use message::{Field, MAX_MESSAGE, Message, StartLine};
 pub use message_buf::MessageBuf;
 pub use method::Method;

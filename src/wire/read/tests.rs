@@ -15,9 +15,6 @@ fn smoke() {
     assert_eq!(cseq(&message).unwrap().method, Method::Notify);
     assert_eq!(event(&message).unwrap().unwrap().event_type(), b"presence");
     let state = subscription_state(&message).unwrap().unwrap();
-    assert_eq!(
-        (state.substate, state.expires),
-        (Substate::Active, Some(60))
-    );
+    assert_eq!((state.substate, state.expires), (Substate::Active, Some(60)));
     assert_eq!(only_contact(&message).unwrap().unwrap().uri(), b"sip:b@h");
 }

@@ -1,0 +1,588 @@
+//! The agent: dialogs, subscriptions, watchers and resources, fed with parsed
+//! messages by whatever stack owns transactions and transports.
+
+mod dialogs;
+mod explain;
+mod fanout;
+mod incoming;
+mod list;
+mod message;
+mod notify;
+mod resources;
+mod retry;
+mod subscribe;
+mod subscriptions;
+mod watchers;
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use hashbrown::HashTable;
+
+pub use incoming::{Decision, IncomingRef};
+pub(crate) use list::List;
+pub use message::{Origin, OutRequest, OutResponse, Outgoing, RequestId, Tag, Token};
+pub use resources::{ResourceKey, StateSet};
+pub use subscribe::Subscribe;
+pub use subscriptions::{Scope, SubscriptionInfo};
+pub use watchers::WatcherInfo;
+
+use crate::Instant;
+use crate::config::Config;
+use crate::entropy::{Entropy, Minted, Role, Seed};
+use crate::error::{Failure, Handled, Misuse};
+use crate::event::{Event, Gone, Reason, TimerKind};
+use crate::flow::{Flow, FlowId, Flows};
+use crate::id::{Arena, RawId, SubscriptionId, WatcherId};
+use crate::machine::ReasonCode;
+use crate::package::Packages;
+use crate::stats::Stats;
+use crate::timers::TimerHeap;
+use crate::wire::push_u32;
+use crate::wire::{HostPort, MessageView, Method, Scheme, StatusCode, Transport, UriBuf};
+
+use fanout::InWindow;
+use incoming::Incoming;
+use message::Subject;
+use resources::Resource;
+use subscriptions::{Attempt, Subscription};
+use watchers::Watcher;
+
+/// Watchers looked at by one poll that finds nothing to send.
+const SCAN_LIMIT: u32 = 1024;
+
+/// How [`Agent::close`] ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Close {
+    /// Every watcher is told that its subscription is over, and may come back
+    /// (`probation`); every subscription of ours is ended at its notifier.
+    Terminate,
+    /// Nothing is said to anybody: a successor takes over from a snapshot.
+    Persist,
+}
+
+/// An answer to a request, before it is sent.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) reason: Option<&'static str>,
+    pub(crate) to_tag: Option<Tag>,
+    pub(crate) dialog_forming: bool,
+    pub(crate) fields: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) const fn new(status: StatusCode) -> Self {
+        Self { status, reason: None, to_tag: None, dialog_forming: false, fields: Vec::new() }
+    }
+
+    pub(crate) fn retry_after(&mut self, seconds: u32) {
+        self.fields.extend_from_slice(b"Retry-After: ");
+        push_u32(&mut self.fields, seconds);
+        self.fields.extend_from_slice(b"\r\n");
+    }
+}
+
+/// An address at which we receive.
+#[derive(Debug, Clone)]
+struct Local {
+    transport: Transport,
+    bind: SocketAddr,
+    /// The Contact URI behind its scheme.
+    contact: Vec<u8>,
+    gruu: Option<UriBuf>,
+}
+
+/// Many subscriptions and many watchers, without wire format and transactions.
+///
+/// Use it under a SIP stack that owns those; else use
+/// [`Endpoint`](crate::Endpoint), which wraps it. After every `handle_*` or
+/// command, call [`poll_outgoing`](Self::poll_outgoing) and
+/// [`poll_event`](Self::poll_event) until `None`, then sleep until
+/// [`poll_timeout`](Self::poll_timeout) or the next input.
+#[derive(Debug, Clone)]
+pub struct Agent {
+    config: Arc<Config>,
+    packages: Packages,
+    entropy: Entropy,
+    now: Instant,
+    locals: Vec<Local>,
+    pub(crate) flows: Flows,
+
+    attempts: Arena<Attempt>,
+    subscriptions: Arena<Subscription>,
+    watchers: Arena<Watcher>,
+    resources: Arena<Resource>,
+    resource_index: HashTable<u32>,
+    /// Removed resources whose watchers are still to be told.
+    retired: Vec<u32>,
+    incoming: Arena<Box<Incoming>>,
+
+    attempt_timers: TimerHeap,
+    subscription_timers: TimerHeap,
+    watcher_timers: TimerHeap,
+    incoming_timers: TimerHeap,
+
+    /// Answers to send.
+    answers: VecDeque<(Token, Answer)>,
+    abandoned: VecDeque<RequestId>,
+    /// Subscriptions that may have a SUBSCRIBE to send.
+    senders: VecDeque<RawId>,
+    /// Watchers owed the NOTIFY that follows a 2xx.
+    owed: VecDeque<RawId>,
+    ready: List,
+    /// Watchers that wait for a flow.
+    waiting: u32,
+    /// Resources whose state changed.
+    dirty: VecDeque<u32>,
+    window: VecDeque<InWindow>,
+    /// The last poll stopped for the sake of others.
+    work_left: bool,
+
+    events: VecDeque<Event>,
+    closing: Option<Close>,
+    drained: bool,
+    pub(crate) stats: Stats,
+}
+
+impl Agent {
+    /// An agent without subscriptions. `seed` makes its identifiers
+    /// unpredictable; `now` is the first moment it knows.
+    pub fn new(config: Arc<Config>, packages: Packages, seed: &Seed, now: Instant) -> Self {
+        let limits = config.limits;
+        Self {
+            entropy: Entropy::new(seed, 1),
+            packages,
+            now,
+            locals: Vec::new(),
+            flows: Flows::new(limits.flows),
+            attempts: Arena::new(limits.subscriptions.saturating_mul(2)),
+            subscriptions: Arena::new(limits.subscriptions),
+            watchers: Arena::new(limits.watchers),
+            resources: Arena::new(limits.resources),
+            resource_index: HashTable::new(),
+            retired: Vec::new(),
+            incoming: Arena::new(limits.incoming),
+            attempt_timers: TimerHeap::new(),
+            subscription_timers: TimerHeap::new(),
+            watcher_timers: TimerHeap::new(),
+            incoming_timers: TimerHeap::new(),
+            answers: VecDeque::new(),
+            abandoned: VecDeque::new(),
+            senders: VecDeque::new(),
+            owed: VecDeque::new(),
+            ready: List::default(),
+            waiting: 0,
+            dirty: VecDeque::new(),
+            window: VecDeque::new(),
+            work_left: false,
+            events: VecDeque::new(),
+            closing: None,
+            drained: false,
+            stats: Stats::default(),
+            config,
+        }
+    }
+
+    /// Tells where we receive: Contact comes from here. `advertised` is the
+    /// address that peers see, if it is not `bind`; `gruu` replaces the Contact
+    /// (RFC 7621 section 2).
+    ///
+    /// # Errors
+    /// [`Misuse::BadValue`] for a wildcard address or port 0 without
+    /// `advertised`; [`Misuse::Limit`] for the 65th.
+    pub fn add_local(
+        &mut self,
+        transport: Transport,
+        bind: SocketAddr,
+        advertised: Option<&HostPort>,
+        gruu: Option<UriBuf>,
+    ) -> Result<(), Misuse> {
+        if advertised.is_none() && (bind.ip().is_unspecified() || bind.port() == 0) {
+            return Err(Misuse::BadValue);
+        }
+        if self.locals.len() >= 64 {
+            return Err(Misuse::Limit);
+        }
+        let mut contact = Vec::with_capacity(48);
+        if let Some(user) = self.config.identity.as_uri().user() {
+            contact.extend_from_slice(user.split(|b| *b == b':').next().unwrap_or_default());
+            contact.push(b'@');
+        }
+        match advertised {
+            Some(host) => host.write(&mut contact),
+            None => HostPort::from(bind).write(&mut contact),
+        }
+        if transport != Transport::Udp {
+            contact.extend_from_slice(b";transport=");
+            contact.extend_from_slice(transport.param_token().as_bytes());
+        }
+        self.locals.push(Local { transport, bind, contact, gruu });
+        Ok(())
+    }
+
+    /// The packages that are understood.
+    pub const fn packages(&self) -> &Packages {
+        &self.packages
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Counters.
+    pub const fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Whether `tag` is the local tag of a dialog that lives or lived here: a
+    /// request that carries it in To is ours to answer.
+    pub fn owns_tag(&self, tag: &[u8]) -> bool {
+        match Minted::read(tag) {
+            Some(Minted { role: Role::Subscriber, slot, nonce }) => {
+                self.attempts.at(slot).is_some_and(|a| a.nonce == nonce)
+            }
+            Some(Minted { role: Role::Notifier, slot, nonce }) => {
+                self.watchers.at(slot).is_some_and(|w| w.nonce == nonce)
+            }
+            _ => false,
+        }
+    }
+
+    /// Time never goes back: an earlier `now` counts as the latest one.
+    fn advance(&mut self, now: Instant) -> Instant {
+        if now < self.now {
+            self.stats.clock_went_back = self.stats.clock_went_back.wrapping_add(1);
+        }
+        self.now = self.now.max(now);
+        self.now
+    }
+
+    /// A SUBSCRIBE or NOTIFY. It leads to exactly one [`Outgoing::Response`]
+    /// for `token`: at once, or for a first SUBSCRIBE when the application has
+    /// decided. Any other method is [`Handled::NotOurs`].
+    pub fn handle_request<V: MessageView + ?Sized>(
+        &mut self,
+        now: Instant,
+        from: &Origin,
+        method: &Method<'_>,
+        token: Token,
+        message: &V,
+    ) -> Handled {
+        let now = self.advance(now);
+        let handled = match method {
+            Method::Subscribe => self.handle_subscribe(now, from, token, message),
+            Method::Notify => self.handle_notify(now, from, token, message),
+            _ => return Handled::NotOurs,
+        };
+        match handled {
+            Handled::Consumed => self.stats.requests = self.stats.requests.wrapping_add(1),
+            Handled::Dropped(reason) => self.stats.drop(reason),
+            Handled::NotOurs => {}
+        }
+        handled
+    }
+
+    /// A response to a request of ours; provisional ones may be left out.
+    pub fn handle_response<V: MessageView + ?Sized>(
+        &mut self,
+        now: Instant,
+        id: RequestId,
+        status: StatusCode,
+        message: &V,
+    ) {
+        let now = self.advance(now);
+        self.stats.responses = self.stats.responses.wrapping_add(1);
+        match id.subject {
+            Subject::Subscription(sub) => self.subscribe_response(now, sub, id.seq, status, message),
+            Subject::Watcher(watcher) if self.watchers.get(watcher).is_some() => {
+                self.notify_response(now, watcher.slot, id.seq, status, message);
+            }
+            Subject::Watcher(_) => {}
+        }
+    }
+
+    /// A request of ours got no final response.
+    pub fn handle_no_response(&mut self, now: Instant, id: RequestId, why: Failure) {
+        let now = self.advance(now);
+        match id.subject {
+            Subject::Subscription(sub) => self.subscribe_failed(now, sub, id.seq, why),
+            Subject::Watcher(watcher) if self.watchers.get(watcher).is_some() => {
+                self.notify_failed(now, watcher.slot, id.seq, why);
+            }
+            Subject::Watcher(_) => {}
+        }
+    }
+
+    /// The stack has found where the next hop of this request is: later
+    /// requests of the same dialog carry it as their destination.
+    pub fn set_destination(&mut self, id: RequestId, flow: Flow) {
+        match id.subject {
+            Subject::Subscription(sub) if self.subscriptions.get(sub).is_some() => {
+                let Some(flow) = self.flows.intern(&self.entropy, flow) else { return };
+                if let Some(old) = self.subscriptions.get_mut(sub).and_then(|s| s.destination.replace(flow)) {
+                    self.flows.release(&self.entropy, old);
+                }
+            }
+            Subject::Watcher(watcher) if self.watchers.get(watcher).is_some_and(|w| w.open == Some(id.seq)) => {
+                let Some(flow) = self.flows.intern(&self.entropy, flow) else { return };
+                self.unlink(watcher.slot);
+                let Some(record) = self.watchers.get_mut(watcher) else { return };
+                let old = record.destination.replace(flow);
+                if let Some(charged) = record.in_window.as_mut() {
+                    let before = core::mem::replace(charged, flow);
+                    self.flows.leave_window(before);
+                    self.flows.enter_window(flow);
+                }
+                if let Some(old) = old {
+                    self.admit(old);
+                    self.flows.release(&self.entropy, old);
+                }
+            }
+            Subject::Subscription(_) | Subject::Watcher(_) => {}
+        }
+    }
+
+    /// Whether `flow` cannot be written to at the moment: while it is blocked,
+    /// [`poll_outgoing`](Self::poll_outgoing) yields no NOTIFY for it, and its
+    /// watchers get the newest state afterwards.
+    pub fn set_blocked(&mut self, flow: Flow, blocked: bool) {
+        let Some(id) = self.flows.find(&self.entropy, &flow) else { return };
+        if let Some(record) = self.flows.get_mut(id) {
+            record.blocked = blocked;
+        }
+        self.admit(id);
+    }
+
+    /// A connection has closed. Tells how many subscriptions and watchers used
+    /// it.
+    pub fn handle_flow_gone(&mut self, now: Instant, flow: Flow) -> (u32, u32) {
+        let now = self.advance(now);
+        let Some(id) = self.flows.find(&self.entropy, &flow) else { return (0, 0) };
+        if let Some(record) = self.flows.get_mut(id) {
+            record.gone = true;
+            record.blocked = false;
+        }
+        let uses = |w: &Watcher| w.flow == id || w.destination == Some(id);
+        let watchers: Vec<RawId> = self.watchers.iter().filter(|(_, w)| uses(w)).map(|(id, _)| id).collect();
+        let subscriptions = self.subscriptions.iter().filter(|(_, s)| s.destination == Some(id)).count();
+        let counts =
+            (u32::try_from(subscriptions).unwrap_or(u32::MAX), u32::try_from(watchers.len()).unwrap_or(u32::MAX));
+        for watcher in watchers {
+            if self.config.policy.flow_gone == crate::FlowGone::Remove {
+                self.remove_watcher(watcher.slot);
+                self.push_event(Event::WatcherGone { watcher: WatcherId(watcher), why: Gone::FlowGone });
+            } else if self.watchers.at(watcher.slot).is_some_and(|w| w.destination == Some(id)) {
+                self.forget_destination(watcher.slot);
+            }
+            self.settle_watcher(now, watcher.slot);
+        }
+        counts
+    }
+
+    /// Fires what is due. At most
+    /// [`Limits::timers_per_wakeup`](crate::Limits::timers_per_wakeup) timers
+    /// fire; the rest wait for the next call at the same `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let now = self.advance(now);
+        let mut left = self.config.limits.timers_per_wakeup.max(1);
+        while left > 0 {
+            left = left.saturating_sub(1);
+            if let Some(slot) = self.subscription_timers.pop_due(now) {
+                self.subscription_timeout(now, slot);
+            } else if let Some(slot) = self.attempt_timers.pop_due(now) {
+                self.attempt_timeout(slot);
+            } else if let Some(slot) = self.watcher_timers.pop_due(now) {
+                self.watcher_timeout(now, slot);
+            } else if let Some(slot) = self.incoming_timers.pop_due(now) {
+                self.undecided(now, slot);
+            } else {
+                break;
+            }
+        }
+        self.shrink_window(now);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has to be called at the
+    /// latest; the last `now` while something waits to be polled.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.has_output() {
+            return Some(self.now);
+        }
+        self.next_timer().map(|(at, _)| at)
+    }
+
+    /// The earliest timer and what it is for, whatever waits to be polled.
+    pub fn next_timer(&self) -> Option<(Instant, TimerKind)> {
+        let subscription = self.subscription_timers.peek().map(|(at, slot)| (at, self.subscription_timer(slot)));
+        let attempt = self.attempt_timers.peek().map(|(at, _)| (at, TimerKind::ForkWindow));
+        let watcher = self.watcher_timers.peek().map(|(at, slot)| (at, self.watcher_timer(slot)));
+        let incoming = self.incoming_timers.peek().map(|(at, _)| (at, TimerKind::Decision));
+        let blocked = self.window.len() >= self.config.limits.notify_window as usize
+            && (!self.dirty.is_empty() || self.ready.first().is_some());
+        let per_flow = self.waiting > 0;
+        let window = self.window_opens().filter(|_| blocked || per_flow).map(|at| (at, TimerKind::Window));
+        let work = self.work_left.then_some((self.now, TimerKind::Work));
+        [subscription, attempt, watcher, incoming, window, work].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    fn has_output(&self) -> bool {
+        let window_open = self.window.len() < self.config.limits.notify_window as usize;
+        !self.answers.is_empty()
+            || !self.abandoned.is_empty()
+            || !self.senders.is_empty()
+            || !self.owed.is_empty()
+            || (window_open && (!self.dirty.is_empty() || self.ready.first().is_some()))
+            || !self.events.is_empty()
+            || self.closing.is_some() != self.drained && self.is_idle()
+    }
+
+    /// The next thing to send: answers before what they cause. The header
+    /// fields are appended to `head`.
+    pub fn poll_outgoing(&mut self, now: Instant, head: &mut Vec<u8>) -> Option<Outgoing> {
+        let now = self.advance(now);
+        if let Some((token, answer)) = self.answers.pop_front() {
+            head.extend_from_slice(&answer.fields);
+            self.stats.responses_sent = self.stats.responses_sent.wrapping_add(1);
+            let Answer { status, reason, to_tag, dialog_forming, .. } = answer;
+            return Some(Outgoing::Response(OutResponse { token, status, reason, to_tag, dialog_forming }));
+        }
+        if let Some(id) = self.abandoned.pop_front() {
+            return Some(Outgoing::Abandon(id));
+        }
+        if let Some(request) = self.poll_subscribe(now, head) {
+            return Some(request);
+        }
+        self.poll_notify(now, head)
+    }
+
+    /// The next thing that happened.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        if let Some(event) = self.events.pop_front() {
+            return Some(event);
+        }
+        if self.closing.is_some() && !self.drained && self.is_idle() {
+            self.drained = true;
+            return Some(Event::Drained);
+        }
+        None
+    }
+
+    /// Ends everything, in one of two ways; [`Event::Drained`] comes when
+    /// nothing is left. New subscriptions are refused from now on: ours with
+    /// [`Misuse::Closing`], others with 503.
+    pub fn close(&mut self, now: Instant, how: Close) {
+        let now = self.advance(now);
+        self.closing = Some(how);
+        match how {
+            Close::Persist => {
+                self.owed.clear();
+                self.dirty.clear();
+                self.senders.clear();
+            }
+            Close::Terminate => {
+                let incoming: Vec<u32> = self.incoming.iter().map(|(id, _)| id.slot).collect();
+                for slot in incoming {
+                    self.incoming_timers.set(slot, None);
+                    if let Some(incoming) = self.incoming.remove(slot) {
+                        let answer = self.overload();
+                        self.reply(incoming.token(), answer);
+                    }
+                }
+                let watchers: Vec<u32> = self.watchers.iter().map(|(id, _)| id.slot).collect();
+                for slot in watchers {
+                    self.end_watcher(now, slot, &Reason::Probation, None);
+                }
+                let subscriptions: Vec<RawId> = self.subscriptions.iter().map(|(id, _)| id).collect();
+                for id in subscriptions {
+                    // One that waits for a new attempt ends here and now.
+                    let _ = self.unsubscribe(now, SubscriptionId(id), Scope::This);
+                }
+            }
+        }
+    }
+
+    /// Whether [`close`](Self::close) was called and nothing is left.
+    pub const fn is_drained(&self) -> bool {
+        self.drained
+    }
+
+    fn is_idle(&self) -> bool {
+        let nothing_queued = self.answers.is_empty() && self.abandoned.is_empty() && self.events.is_empty();
+        match self.closing {
+            Some(Close::Persist) => nothing_queued,
+            _ => {
+                nothing_queued && self.watchers.len() == 0 && self.subscriptions.len() == 0 && self.incoming.len() == 0
+            }
+        }
+    }
+
+    /// Live objects: subscriptions, watchers, resources, undecided SUBSCRIBEs.
+    pub const fn counts(&self) -> (u32, u32, u32, u32) {
+        (self.subscriptions.len(), self.watchers.len(), self.resources.len(), self.incoming.len())
+    }
+
+    fn reply(&mut self, token: Token, answer: Answer) {
+        self.answers.push_back((token, answer));
+    }
+
+    fn push_event(&mut self, event: Event) {
+        self.events.push_back(event);
+    }
+
+    fn events_full(&self) -> bool {
+        self.events.len() >= self.config.limits.events as usize
+    }
+
+    /// 503 with Retry-After: one of our limits is reached (RFC 3261 section 21.5.4).
+    fn overload(&self) -> Answer {
+        let mut answer = Answer::new(StatusCode::SERVICE_UNAVAILABLE);
+        answer.retry_after(10);
+        answer
+    }
+
+    /// The Contact field line for messages on `flow`.
+    fn write_contact(&self, flow: FlowId, secure: bool, out: &mut Vec<u8>) {
+        let flow = self.flows.get(flow).map(|record| record.flow);
+        let transport = flow.map_or(Transport::Udp, |flow| flow.transport);
+        self.write_contact_for(transport, flow.map(|flow| flow.local), secure, out);
+    }
+
+    fn write_contact_for(&self, transport: Transport, local: Option<SocketAddr>, secure: bool, out: &mut Vec<u8>) {
+        let by_address = self.locals.iter().find(|l| l.transport == transport && Some(l.bind) == local);
+        let by_transport = || self.locals.iter().find(|l| l.transport == transport);
+        let Some(found) = by_address.or_else(by_transport).or_else(|| self.locals.first()) else { return };
+        out.extend_from_slice(b"Contact: <");
+        match &found.gruu {
+            Some(gruu) => out.extend_from_slice(gruu.as_bytes()),
+            None => {
+                let sips = secure || self.config.identity.as_uri().scheme() == Scheme::Sips;
+                out.extend_from_slice(if sips { b"sips:" } else { b"sip:" });
+                out.extend_from_slice(&found.contact);
+            }
+        }
+        out.extend_from_slice(b">\r\n");
+    }
+}
+
+const fn reason_code(reason: &Reason) -> ReasonCode {
+    match reason {
+        Reason::Deactivated => ReasonCode::Deactivated,
+        Reason::Probation => ReasonCode::Probation,
+        Reason::Rejected => ReasonCode::Rejected,
+        Reason::Timeout => ReasonCode::Timeout,
+        Reason::Giveup => ReasonCode::Giveup,
+        Reason::NoResource => ReasonCode::NoResource,
+        Reason::Invariant => ReasonCode::Invariant,
+        Reason::BadFilter => ReasonCode::BadFilter,
+        Reason::Other(_) => ReasonCode::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,252 @@
+//! A NOTIFY arrives: the checks of RFC 6665 section 4.1.3 in order, then the
+//! subscription learns of it.
+
+use bytes::Bytes;
+
+use super::dialogs::{self, Contact, Dialog, DialogParts};
+use super::incoming::unsupported_media;
+use super::message::{Origin, Token};
+use super::subscriptions::Attempt;
+use super::{Agent, Answer};
+use crate::Instant;
+use crate::entropy::{Minted, Role};
+use crate::error::{DropReason, Handled};
+use crate::event::{Event, SubscriptionState};
+use crate::id::SubscriptionId;
+use crate::machine::subscriber::{Delivery, NotifyIn};
+use crate::machine::{ReasonCode, Substate};
+use crate::package::{Body, Forking};
+use crate::wire::{self, HeaderName, MessageView, StatusCode, read};
+
+/// Whom a NOTIFY is for.
+enum Place {
+    /// A subscription that has this dialog.
+    Known(u32),
+    /// The first dialog of an attempt: its subscription has none yet.
+    First(u32),
+    /// A further fork.
+    Fork(u32),
+}
+
+impl Agent {
+    pub(super) fn handle_notify<V: MessageView + ?Sized>(
+        &mut self,
+        now: Instant,
+        from: &Origin,
+        token: Token,
+        message: &V,
+    ) -> Handled {
+        match self.try_notify(now, from, message) {
+            Ok(()) => {
+                self.reply(token, Answer::new(StatusCode::OK));
+                Handled::Consumed
+            }
+            Err(answer) => {
+                self.reply(token, answer);
+                Handled::Dropped(DropReason::Refused)
+            }
+        }
+    }
+
+    fn try_notify<V: MessageView + ?Sized>(&mut self, now: Instant, from: &Origin, message: &V) -> Result<(), Answer> {
+        let bad_request = |_| Answer::new(StatusCode::BAD_REQUEST);
+        let no_dialog = || Answer::new(StatusCode::NO_SUCH_SUBSCRIPTION);
+        self.check_require(message)?;
+        let event = match read::event(message) {
+            Ok(Some(event)) => event,
+            Ok(None) | Err(_) => return Err(Answer::new(StatusCode::BAD_REQUEST)),
+        };
+        let to = read::to(message).map_err(bad_request)?;
+        let remote = read::from(message).map_err(bad_request)?;
+        let minted = to.tag().and_then(Minted::read).filter(|m| m.role == Role::Subscriber);
+        let attempt_slot = minted.map(|m| m.slot);
+        let call_id = read::call_id(message).map_err(bad_request)?;
+        let ours = |a: &&Attempt| Some(a.nonce) == minted.map(|m| m.nonce) && a.call_id() == call_id;
+        let attempt = attempt_slot.and_then(|slot| self.attempts.at(slot)).filter(ours);
+        let Some((attempt, attempt_slot)) = attempt.zip(attempt_slot) else {
+            return Err(if self.packages.index(event.event_type()).is_none() { self.bad_event() } else { no_dialog() });
+        };
+        let own = wire::Event::parse(attempt.intent.event.as_bytes()).map_err(bad_request)?;
+        let remote_tag = remote.tag().unwrap_or_default();
+        let cseq = read::cseq(message).map_err(bad_request)?.number;
+        let known = attempt.subscriptions.iter().copied().find(|slot| {
+            let dialog = self.subscriptions.at(*slot).and_then(|s| s.dialog.as_ref());
+            dialog.is_some_and(|d| d.remote_tag() == remote_tag)
+        });
+        let place = match known {
+            Some(slot) => {
+                let subscription = self.subscriptions.at(slot).ok_or_else(no_dialog)?;
+                if cseq <= subscription.remote_cseq {
+                    // RFC 3261 section 12.2.2; Retry-After keeps older notifiers from giving up.
+                    let mut answer = Answer::new(StatusCode::SERVER_INTERNAL_ERROR);
+                    answer.retry_after(0);
+                    return Err(answer);
+                }
+                if !event.matches(&own) {
+                    return Err(no_dialog());
+                }
+                Place::Known(slot)
+            }
+            None if !event.matches(&own) || !attempt.window_open => return Err(no_dialog()),
+            None => self.place_of_fork(attempt, attempt_slot).ok_or_else(no_dialog)?,
+        };
+        let state = match read::subscription_state(message) {
+            Ok(Some(state)) => state,
+            Ok(None) | Err(_) => return Err(Answer::new(StatusCode::BAD_REQUEST)),
+        };
+        let target = match (dialogs::contact(message), &place) {
+            (Contact::Target(target), _) => Some(target),
+            (Contact::Absent, Place::Known(_)) => None,
+            (Contact::Absent, _) if state.substate == wire::Substate::Terminated => None,
+            (Contact::Absent | Contact::Bad, _) => return Err(Answer::new(StatusCode::BAD_REQUEST)),
+        };
+        let body = self.notify_body(message, attempt)?;
+        if self.events_full() {
+            return Err(self.overload());
+        }
+        let dialog = match place {
+            Place::Known(_) => None,
+            Place::First(_) | Place::Fork(_) => {
+                let local = match self.attempt_from(attempt) {
+                    Some(local) => local,
+                    None => return Err(no_dialog()),
+                };
+                let parts = DialogParts {
+                    call_id,
+                    local: &local,
+                    remote: remote.as_bytes(),
+                    remote_tag,
+                    target: target.clone().unwrap_or_default(),
+                    routes: dialogs::record_routes(message).map_err(bad_request)?,
+                    event: attempt.intent.event.as_bytes(),
+                };
+                let too_large = |_| Answer::new(StatusCode::MESSAGE_TOO_LARGE);
+                Some(Dialog::new(&parts, self.config.limits.dialog).map_err(too_large)?)
+            }
+        };
+        let input = NotifyIn {
+            substate: match state.substate {
+                wire::Substate::Active => Substate::Active,
+                wire::Substate::Pending => Substate::Pending,
+                wire::Substate::Terminated => Substate::Terminated,
+                _ => Substate::Other,
+            },
+            expires: state.expires,
+            reason: reason_code(state.reason),
+            retry_after: state.retry_after,
+        };
+        let slot = match place {
+            Place::Known(slot) | Place::First(slot) => slot,
+            Place::Fork(attempt) => self.fork(now, attempt).ok_or_else(no_dialog)?,
+        };
+        let timers = self.config.timers.sip;
+        let subscription = self.subscriptions.at_mut(slot).ok_or_else(no_dialog)?;
+        if subscription.machine.handle_notify(now, &input, &timers) == Delivery::Refused {
+            return Err(no_dialog());
+        }
+        subscription.remote_cseq = cseq;
+        subscription.last_reason = state.reason.map(super::subscriptions::owned_reason);
+        if let Some(dialog) = dialog {
+            // RFC 6665 section 4.4.1: this NOTIFY makes the dialog, unless it also ends it.
+            if input.substate != Substate::Terminated {
+                self.establish(now, slot, attempt_slot, dialog, from);
+            }
+        } else if let Some(target) = target {
+            self.retarget_subscription(slot, target);
+        }
+        self.deliver(slot, &input, cseq, body);
+        self.settle_subscription(now, slot);
+        Ok(())
+    }
+
+    /// Where a NOTIFY with a new From tag belongs (RFC 6665 section 4.1.4).
+    fn place_of_fork(&self, attempt: &Attempt, attempt_slot: u32) -> Option<Place> {
+        let first = attempt.subscriptions.first().copied();
+        if let Some(slot) = first
+            && self.subscriptions.at(slot).is_some_and(|s| s.dialog.is_none() && s.retry_at.is_none())
+        {
+            return Some(Place::First(slot));
+        }
+        let package = self.packages.get(attempt.package)?;
+        let taken = attempt.made_usage && package.forking() == Forking::FirstOnly;
+        let full = attempt.subscriptions.len() >= self.config.limits.forks as usize
+            || attempt.forks >= self.config.limits.forks
+            || self.subscriptions.is_full();
+        (!taken && !full).then_some(Place::Fork(attempt_slot))
+    }
+
+    /// The body, if it is of a type that was asked for (RFC 6665 section 3.2.1).
+    fn notify_body<V: MessageView + ?Sized>(&self, message: &V, attempt: &Attempt) -> Result<Option<Body>, Answer> {
+        let data = message.body();
+        if data.is_empty() {
+            return Ok(None);
+        }
+        if data.len() > self.config.limits.body as usize {
+            return Err(Answer::new(StatusCode::REQUEST_ENTITY_TOO_LARGE));
+        }
+        let own: &[&str] = self.packages.get(attempt.package).map_or(&[], |p| p.notify_bodies());
+        let asked = &attempt.intent.accept;
+        let fits = |media: &wire::MediaType<'_>| match (asked.is_empty(), own.is_empty()) {
+            (false, _) => asked.iter().any(|a| {
+                wire::AcceptRange::parse(a.as_bytes()).is_ok_and(|range| range.q() > 0 && media.matches(&range))
+            }),
+            (true, false) => own.iter().any(|t| media.is(t)),
+            (true, true) => true,
+        };
+        let sound = matches!(read::content_type(message), Ok(Some(media)) if fits(&media));
+        if !sound || !read::is_identity_encoded(message) {
+            return Err(if asked.is_empty() { unsupported_media(own) } else { unsupported_media(asked) });
+        }
+        let content_type = message.field(HeaderName::ContentType, 0).unwrap_or_default();
+        let content_type = core::str::from_utf8(content_type).unwrap_or_default();
+        Ok(Some(Body::new(content_type, Bytes::copy_from_slice(data))))
+    }
+
+    fn deliver(&mut self, slot: u32, input: &NotifyIn, cseq: u32, body: Option<Body>) {
+        let Some(id) = self.subscriptions.id_at(slot) else { return };
+        let Some(subscription) = self.subscriptions.at_mut(slot) else { return };
+        let mut resync = false;
+        let document = match &body {
+            None => subscription.document.clone(),
+            Some(update) => {
+                let package = self.packages.get(subscription.package);
+                let merged = package.map(|p| p.merge(subscription.document.as_ref(), update)).unwrap_or_default();
+                resync = merged.resync;
+                if merged.document.is_some() {
+                    subscription.document.clone_from(&merged.document);
+                }
+                subscription.document.clone()
+            }
+        };
+        if resync {
+            // Full state comes with the answer to a SUBSCRIBE; one that is under way will do.
+            let now = self.now;
+            if subscription.machine.refresh(now, None).is_ok() {
+                self.want_to_send(slot);
+            }
+        }
+        let state = match input.substate {
+            Substate::Active => SubscriptionState::Active,
+            Substate::Pending => SubscriptionState::Pending,
+            Substate::Terminated => SubscriptionState::Terminated,
+            Substate::Other => SubscriptionState::Unknown,
+        };
+        let expires = input.expires.filter(|_| state != SubscriptionState::Terminated);
+        self.push_event(Event::Notify { subscription: SubscriptionId(id), state, expires, cseq, body, document });
+    }
+}
+
+const fn reason_code(reason: Option<wire::Reason<'_>>) -> ReasonCode {
+    match reason {
+        None => ReasonCode::Absent,
+        Some(wire::Reason::Deactivated) => ReasonCode::Deactivated,
+        Some(wire::Reason::Probation) => ReasonCode::Probation,
+        Some(wire::Reason::Rejected) => ReasonCode::Rejected,
+        Some(wire::Reason::Timeout) => ReasonCode::Timeout,
+        Some(wire::Reason::Giveup) => ReasonCode::Giveup,
+        Some(wire::Reason::NoResource) => ReasonCode::NoResource,
+        Some(wire::Reason::Invariant) => ReasonCode::Invariant,
+        Some(wire::Reason::BadFilter) => ReasonCode::BadFilter,
+        Some(_) => ReasonCode::Other,
+    }
+}

@@ -1,0 +1,748 @@
+//! The subscriber's records: attempts, the subscriptions they made, and the
+//! commands on them.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::dialogs::{Dialog, write_uri};
+use super::message::{Origin, OutRequest, Outgoing, RequestId, Subject};
+use super::retry::Governor;
+use super::subscribe::Subscribe;
+use super::{Agent, Close};
+use crate::Instant;
+use crate::entropy::{MINTED_LEN, Minted, Role};
+use crate::error::{Failure, Misuse};
+use crate::event::{Event, Reason, TimerKind};
+use crate::flow::FlowId;
+use crate::id::{RawId, SubscriptionId};
+use crate::machine::responses::{SubscribeEffect, subscribe_effect};
+use crate::machine::subscriber::{self, Kind, Outcome, SubscribeResult};
+use crate::package::{Body, PackageIndex};
+use crate::wire::{self, HeaderName, MessageView, Method, StatusCode, Transport, read};
+use crate::wire::{push_field, push_u32};
+
+/// Characters of a Call-ID that we mint.
+const CALL_ID_LEN: usize = 24;
+
+/// One first SUBSCRIBE, and the dialogs that NOTIFYs made of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Attempt {
+    call_id: [u8; CALL_ID_LEN],
+    /// The unpredictable half of our tag.
+    pub(super) nonce: u64,
+    pub(super) intent: Arc<Subscribe>,
+    pub(super) package: PackageIndex,
+    /// The machine as it was when the SUBSCRIBE went out: what forks start from.
+    template: subscriber::Subscription,
+    /// CSeq of the latest SUBSCRIBE outside a dialog.
+    cseq: u32,
+    /// Whether a NOTIFY with a new From tag is still taken (6665-SSM-27).
+    pub(super) window_open: bool,
+    /// A NOTIFY made a dialog: where the package allows one only, it was that.
+    pub(super) made_usage: bool,
+    /// Forks taken in the attempt's life.
+    pub(super) forks: u32,
+    pub(super) subscriptions: SmallVec<[u32; 2]>,
+}
+
+impl Attempt {
+    pub(super) fn call_id(&self) -> &[u8] {
+        &self.call_id
+    }
+}
+
+/// One subscription of ours.
+#[derive(Debug, Clone)]
+pub(crate) struct Subscription {
+    pub(super) machine: subscriber::Subscription,
+    pub(super) attempt: Option<u32>,
+    pub(super) intent: Arc<Subscribe>,
+    pub(super) package: PackageIndex,
+    pub(super) dialog: Option<Dialog>,
+    pub(super) local_cseq: u32,
+    pub(super) remote_cseq: u32,
+    /// Numbers its requests.
+    seq: u32,
+    /// The SUBSCRIBE in flight.
+    open: Option<u32>,
+    pub(super) destination: Option<FlowId>,
+    pub(super) document: Option<Body>,
+    pub(super) last_reason: Option<Reason>,
+    last_retry_after: Option<u32>,
+    /// When the next attempt is due.
+    pub(super) retry_at: Option<Instant>,
+    pub(super) governor: Governor,
+    user_data: u64,
+    queued: bool,
+}
+
+/// Which dialogs of a forked subscription a command is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Scope {
+    /// That one.
+    This,
+    /// All that came of the same SUBSCRIBE, and forks still to come.
+    AllForks,
+}
+
+/// A subscription as the application sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SubscriptionInfo<'a> {
+    /// Its state in the words of RFC 6665's figure.
+    pub state: subscriber::State,
+    /// The resource's URI.
+    pub resource: &'a str,
+    /// The value of Event.
+    pub event: &'a str,
+    /// When it runs out, once that is known.
+    pub expires_at: Option<Instant>,
+    /// When the next attempt is made, if it waits for that.
+    pub retry_at: Option<Instant>,
+    /// The state of the resource, as far as NOTIFYs have told it.
+    pub document: Option<&'a Body>,
+    /// Where SUBSCRIBEs in the dialog go: the notifier's Contact URI.
+    pub target: Option<&'a [u8]>,
+}
+
+impl Agent {
+    /// Subscribes. The SUBSCRIBE goes out with the next poll.
+    ///
+    /// # Errors
+    /// [`Misuse::UnknownPackage`], [`Misuse::NoLocalAddress`],
+    /// [`Misuse::Limit`] ([`Limits::subscriptions`](crate::Limits::subscriptions)),
+    /// [`Misuse::Closing`].
+    pub fn subscribe(&mut self, now: Instant, request: Subscribe) -> Result<SubscriptionId, Misuse> {
+        let now = self.advance(now);
+        if self.closing.is_some() {
+            return Err(Misuse::Closing);
+        }
+        let package = self.packages.index(request.package().as_bytes()).ok_or(Misuse::UnknownPackage)?;
+        if self.locals.is_empty() {
+            return Err(Misuse::NoLocalAddress);
+        }
+        if self.subscriptions.is_full() || self.attempts.is_full() {
+            return Err(Misuse::Limit);
+        }
+        let destination = match request.flow {
+            Some(flow) => Some(self.flows.intern(&self.entropy, flow).ok_or(Misuse::Limit)?),
+            None => None,
+        };
+        let intent = Arc::new(request);
+        let machine = self.new_machine(now, &intent, package);
+        let record = Subscription {
+            machine,
+            attempt: None,
+            user_data: intent.user_data,
+            intent,
+            package,
+            dialog: None,
+            local_cseq: 0,
+            remote_cseq: 0,
+            seq: 0,
+            open: None,
+            destination,
+            document: None,
+            last_reason: None,
+            last_retry_after: None,
+            retry_at: None,
+            governor: Governor::default(),
+            queued: false,
+        };
+        let id = self.subscriptions.insert_with(|_| record).ok_or(Misuse::Limit)?;
+        self.start_attempt(id.slot);
+        Ok(SubscriptionId(id))
+    }
+
+    fn new_machine(&mut self, now: Instant, intent: &Subscribe, package: PackageIndex) -> subscriber::Subscription {
+        let jitter = self.entropy.next_u16();
+        let default = self.packages.get(package).map_or(3600, |p| self.durations(p.as_ref()).default);
+        let params = subscriber::Params {
+            expires: intent.expires.unwrap_or(default),
+            default_expires: default,
+            refresh: subscriber::Refresh { auto: intent.auto_refresh, jitter, ..subscriber::Refresh::default() },
+        };
+        subscriber::Subscription::new(now, &params, &self.config.timers.sip)
+    }
+
+    /// A fresh attempt: new Call-ID, new tag, no route set (RFC 6665 section 4.1.2.2).
+    fn start_attempt(&mut self, slot: u32) {
+        let mut call_id = [0u8; CALL_ID_LEN];
+        for part in call_id.chunks_mut(CALL_ID_LEN / 2) {
+            let minted = Minted { role: Role::Subscriber, slot: 0, nonce: self.entropy.next_u64() }.text();
+            // The last twelve characters hold the unpredictable bits.
+            let digits = minted.get(MINTED_LEN.saturating_sub(part.len())..).unwrap_or_default();
+            part.copy_from_slice(digits);
+        }
+        let nonce = self.entropy.next_u64();
+        let cseq = u32::from(self.entropy.next_u16());
+        let Some(record) = self.subscriptions.at_mut(slot) else { return };
+        let attempt = Attempt {
+            call_id,
+            nonce,
+            intent: record.intent.clone(),
+            package: record.package,
+            template: record.machine,
+            cseq,
+            window_open: true,
+            made_usage: false,
+            forks: 0,
+            subscriptions: SmallVec::from_slice(&[slot]),
+        };
+        record.attempt = self.attempts.insert_with(|_| attempt).map(|id| id.slot);
+        self.want_to_send(slot);
+    }
+
+    /// A subscription's data.
+    ///
+    /// # Errors
+    /// [`Misuse::StaleId`].
+    pub fn subscription(&self, id: SubscriptionId) -> Result<SubscriptionInfo<'_>, Misuse> {
+        let record = self.subscriptions.get(id.0).ok_or(Misuse::StaleId)?;
+        Ok(SubscriptionInfo {
+            state: record.machine.state(),
+            resource: record.intent.resource.as_str(),
+            event: &record.intent.event,
+            expires_at: record.machine.deadline(),
+            retry_at: record.retry_at,
+            document: record.document.as_ref(),
+            target: record.dialog.as_ref().map(Dialog::target),
+        })
+    }
+
+    /// All subscriptions of ours, in slot order.
+    pub fn subscriptions(&self) -> impl Iterator<Item = SubscriptionId> {
+        self.subscriptions.iter().map(|(id, _)| SubscriptionId(id))
+    }
+
+    /// A number of the application's own, kept with the subscription.
+    ///
+    /// # Errors
+    /// [`Misuse::StaleId`].
+    pub fn subscription_data(&mut self, id: SubscriptionId) -> Result<&mut u64, Misuse> {
+        self.subscriptions.get_mut(id.0).map(|s| &mut s.user_data).ok_or(Misuse::StaleId)
+    }
+
+    /// Refreshes at once, for `expires` seconds from now on if given; `Some(0)`
+    /// unsubscribes. Waits for a SUBSCRIBE in flight.
+    ///
+    /// # Errors
+    /// [`Misuse::StaleId`]; [`Misuse::WrongState`] before the first NOTIFY and
+    /// after `unsubscribe`.
+    pub fn refresh(&mut self, now: Instant, id: SubscriptionId, expires: Option<u32>) -> Result<(), Misuse> {
+        let now = self.advance(now);
+        let record = self.subscriptions.get_mut(id.0).ok_or(Misuse::StaleId)?;
+        if record.retry_at.is_some() {
+            return Err(Misuse::WrongState);
+        }
+        record.machine.refresh(now, expires).map_err(|_| Misuse::WrongState)?;
+        self.want_to_send(id.0.slot);
+        self.settle_subscription(now, id.0.slot);
+        Ok(())
+    }
+
+    /// Ends a subscription: Expires 0, then the notifier's last NOTIFY, then
+    /// [`Event::Terminated`]. Before the first NOTIFY it is remembered and done
+    /// in each dialog as its NOTIFY comes (INT-16).
+    ///
+    /// # Errors
+    /// [`Misuse::StaleId`]; [`Misuse::WrongState`] the second time.
+    pub fn unsubscribe(&mut self, now: Instant, id: SubscriptionId, scope: Scope) -> Result<(), Misuse> {
+        let now = self.advance(now);
+        let record = self.subscriptions.get(id.0).ok_or(Misuse::StaleId)?;
+        if record.retry_at.is_some() {
+            self.give_up_retry(id.0.slot);
+            return Ok(());
+        }
+        let attempt = record.attempt;
+        let mut slots: SmallVec<[u32; 2]> = SmallVec::from_slice(&[id.0.slot]);
+        if scope == Scope::AllForks
+            && let Some(attempt) = attempt.and_then(|slot| self.attempts.at_mut(slot))
+        {
+            slots = attempt.subscriptions.clone();
+            // Forks that come later unsubscribe at once.
+            let _ = attempt.template.unsubscribe(now);
+        }
+        let mut any = false;
+        for slot in slots {
+            let Some(record) = self.subscriptions.at_mut(slot) else { continue };
+            let waiting = record.machine.state() == subscriber::State::NotifyWait;
+            if record.machine.unsubscribe(now).is_ok() {
+                any = true;
+                if waiting && let Some(attempt) = attempt.and_then(|slot| self.attempts.at_mut(slot)) {
+                    let _ = attempt.template.unsubscribe(now);
+                }
+                self.want_to_send(slot);
+                self.settle_subscription(now, slot);
+            }
+        }
+        if any { Ok(()) } else { Err(Misuse::WrongState) }
+    }
+
+    pub(super) fn want_to_send(&mut self, slot: u32) {
+        let Some(id) = self.subscriptions.id_at(slot) else { return };
+        if let Some(record) = self.subscriptions.at_mut(slot)
+            && !core::mem::replace(&mut record.queued, true)
+        {
+            self.senders.push_back(id);
+        }
+    }
+
+    /// The next SUBSCRIBE, if any is due.
+    pub(super) fn poll_subscribe(&mut self, now: Instant, head: &mut Vec<u8>) -> Option<Outgoing> {
+        while let Some(id) = self.senders.pop_front() {
+            let Some(record) = self.subscriptions.get_mut(id) else { continue };
+            record.queued = false;
+            let timers = self.config.timers.sip;
+            let out = record.machine.poll_subscribe(now, &timers);
+            if let Some(out) = out
+                && let Some(request) = self.send_subscribe(id, out, head)
+            {
+                self.settle_subscription(now, id.slot);
+                self.stats.requests_sent = self.stats.requests_sent.wrapping_add(1);
+                return Some(Outgoing::Request(request));
+            }
+            self.settle_subscription(now, id.slot);
+        }
+        None
+    }
+
+    fn send_subscribe(&mut self, id: RawId, out: subscriber::SubscribeOut, head: &mut Vec<u8>) -> Option<OutRequest> {
+        let record = self.subscriptions.get_mut(id)?;
+        record.seq = record.seq.wrapping_add(1);
+        record.open = Some(record.seq);
+        let (seq, intent, destination) = (record.seq, record.intent.clone(), record.destination);
+        let attempt_slot = record.attempt?;
+        let in_dialog = record.dialog.is_some();
+        if in_dialog {
+            record.local_cseq = record.local_cseq.saturating_add(1);
+        }
+        let attempt = self.attempts.at_mut(attempt_slot)?;
+        let tag = Minted { role: Role::Subscriber, slot: attempt_slot, nonce: attempt.nonce };
+        if !in_dialog {
+            attempt.cseq = attempt.cseq.saturating_add(1);
+        }
+        let (call_id, cseq) = (attempt.call_id, attempt.cseq);
+        if matches!(out.kind, Kind::Initial | Kind::Fetch) {
+            attempt.template = self.subscriptions.get(id)?.machine;
+            let window = attempt.template.fork_window();
+            self.attempt_timers.set(attempt_slot, window);
+        }
+        let record = self.subscriptions.get(id)?;
+        let placed = match &record.dialog {
+            Some(dialog) => dialog.write_request(Method::Subscribe, tag, record.local_cseq, head),
+            None => {
+                let from = intent.from.as_ref().unwrap_or(&self.config.identity);
+                first_request(&intent, from.as_bytes(), &call_id, tag, cseq, head)
+            }
+        };
+        let known = destination.and_then(|id| self.flows.get(id)).filter(|f| !f.gone).map(|f| f.flow);
+        let transport = known.map(|f| f.transport).unwrap_or_else(|| {
+            head.get(placed.next_hop.clone())
+                .and_then(|hop| wire::Uri::parse(hop).ok())
+                .and_then(|hop| hop.transport())
+                .unwrap_or(Transport::Udp)
+        });
+        let secure = intent.resource.as_uri().is_sips();
+        self.write_contact_for(transport, known.map(|f| f.local), secure, head);
+        push_field(head, HeaderName::Event, intent.event.as_bytes());
+        head.extend_from_slice(b"Expires: ");
+        push_u32(head, out.expires);
+        head.extend_from_slice(b"\r\n");
+        // Some notifiers refuse a SUBSCRIBE without Accept (6665-BC-16).
+        let package = self.packages.get(record.package)?;
+        if !intent.accept.is_empty() {
+            push_list(head, b"Accept: ", intent.accept.iter().map(alloc::string::String::as_str));
+        } else if !package.notify_bodies().is_empty() {
+            push_list(head, b"Accept: ", package.notify_bodies().iter().copied());
+        }
+        push_field(head, HeaderName::AllowEvents, self.packages.allow_events().as_bytes());
+        if !package.option_tags().is_empty() {
+            push_list(head, b"Supported: ", package.option_tags().iter().copied());
+        }
+        for (name, value) in &intent.fields {
+            push_field(head, HeaderName::from_bytes(name.as_bytes()), value.as_bytes());
+        }
+        let body = intent.body.as_ref().filter(|_| out.kind != Kind::Unsubscribe);
+        if let Some(body) = body {
+            push_field(head, HeaderName::ContentType, &body.content_type);
+        }
+        Some(OutRequest {
+            id: RequestId { subject: Subject::Subscription(id), seq },
+            method: Method::Subscribe,
+            destination: known,
+            next_hop: placed.next_hop,
+            via_at: placed.via_at,
+            body: body.map_or_else(Bytes::new, |body| body.data.clone()),
+            number: None,
+        })
+    }
+
+    /// The value of From in the attempt's SUBSCRIBE, tag aside.
+    pub(super) fn attempt_from(&self, attempt: &Attempt) -> Option<Vec<u8>> {
+        let from = attempt.intent.from.as_ref().unwrap_or(&self.config.identity);
+        let mut local = Vec::with_capacity(64);
+        local.push(b'<');
+        from.as_uri().write_from_to(&mut local);
+        local.push(b'>');
+        Some(local)
+    }
+
+    pub(super) fn subscribe_response<V: MessageView + ?Sized>(
+        &mut self,
+        now: Instant,
+        id: RawId,
+        seq: u32,
+        status: StatusCode,
+        message: &V,
+    ) {
+        let Some(record) = self.subscriptions.get_mut(id) else { return };
+        if record.open != Some(seq) {
+            return;
+        }
+        let expires = read::expires(message);
+        let retry_after = read::retry_after(message).map(|r| r.seconds);
+        let code = status.as_u16();
+        let result = match subscribe_effect(code) {
+            _ if status.is_provisional() => SubscribeResult::Provisional,
+            SubscribeEffect::Accepted => SubscribeResult::Accepted { expires },
+            SubscribeEffect::NoNotify => SubscribeResult::NoNotify { expires },
+            SubscribeEffect::TooBrief => SubscribeResult::TooBrief { min_expires: read::min_expires(message) },
+            SubscribeEffect::TimedOut => SubscribeResult::TimedOut,
+            _ => SubscribeResult::Failed { status: code, retry_after },
+        };
+        if !status.is_provisional() {
+            record.open = None;
+            record.last_retry_after = retry_after;
+        }
+        if subscribe_effect(code) == SubscribeEffect::Challenge {
+            let name = if code == 401 { HeaderName::WwwAuthenticate } else { HeaderName::ProxyAuthenticate };
+            let realm = message.field(name, 0).and_then(realm).unwrap_or_default();
+            self.push_event(Event::Challenge { subject: SubscriptionId(id).into(), realm });
+        }
+        let timers = self.config.timers.sip;
+        let Some(record) = self.subscriptions.get_mut(id) else { return };
+        record.machine.handle_subscribe_result(now, result, &timers);
+        if status.is_success() && record.dialog.is_some() {
+            // A 2xx to a target refresh moves the target (RFC 3261 section 12.2.1.2), if it
+            // comes from the same dialog.
+            let same = read::to(message)
+                .is_ok_and(|to| record.dialog.as_ref().is_some_and(|d| Some(d.remote_tag()) == to.tag()));
+            if same && let super::dialogs::Contact::Target(target) = super::dialogs::contact(message) {
+                self.retarget_subscription(id.slot, target);
+            }
+        }
+        self.settle_with_status(now, id.slot, Some(status));
+    }
+
+    pub(super) fn subscribe_failed(&mut self, now: Instant, id: RawId, seq: u32, why: Failure) {
+        let timers = self.config.timers.sip;
+        let Some(record) = self.subscriptions.get_mut(id) else { return };
+        if record.open != Some(seq) {
+            return;
+        }
+        record.open = None;
+        record.last_retry_after = None;
+        let result = match why {
+            Failure::Timeout => SubscribeResult::TimedOut,
+            Failure::Transport | Failure::Unresolved => SubscribeResult::TransportFailed,
+        };
+        record.machine.handle_subscribe_result(now, result, &timers);
+        if let Some(old) = record.destination.take() {
+            self.flows.release(&self.entropy, old);
+        }
+        self.settle_subscription(now, id.slot);
+    }
+
+    /// A NOTIFY made this subscription's dialog (RFC 6665 section 4.4.1).
+    pub(super) fn establish(&mut self, _now: Instant, slot: u32, attempt: u32, dialog: Dialog, from: &Origin) {
+        let Some(attempt) = self.attempts.at_mut(attempt) else { return };
+        attempt.made_usage = true;
+        let cseq = attempt.cseq;
+        // A connection that carried the NOTIFY carries what follows.
+        let reuse = from.flow.stream.and_then(|_| self.flows.intern(&self.entropy, from.flow));
+        let Some(record) = self.subscriptions.at_mut(slot) else { return };
+        let old = core::mem::replace(&mut record.destination, reuse);
+        record.dialog = Some(dialog);
+        record.local_cseq = cseq;
+        record.governor.established();
+        if let Some(old) = old {
+            self.flows.release(&self.entropy, old);
+        }
+    }
+
+    /// A further fork of an attempt, at the moment of its first NOTIFY.
+    pub(super) fn fork(&mut self, now: Instant, attempt_slot: u32) -> Option<u32> {
+        let jitter = self.entropy.next_u16();
+        let attempt = self.attempts.at_mut(attempt_slot)?;
+        let mut machine = subscriber::Subscription::fork(now, &attempt.template, &self.config.timers.sip);
+        if machine.state() == subscriber::State::Terminated {
+            return None;
+        }
+        machine.set_jitter(jitter);
+        let record = Subscription {
+            machine,
+            attempt: Some(attempt_slot),
+            intent: attempt.intent.clone(),
+            package: attempt.package,
+            dialog: None,
+            local_cseq: attempt.cseq,
+            remote_cseq: 0,
+            seq: 0,
+            open: None,
+            destination: None,
+            document: None,
+            last_reason: None,
+            last_retry_after: None,
+            retry_at: None,
+            governor: Governor::fork(),
+            user_data: attempt.intent.user_data,
+            queued: false,
+        };
+        let parent = attempt.subscriptions.first().copied().and_then(|slot| self.subscriptions.id_at(slot));
+        let id = self.subscriptions.insert_with(|_| record)?;
+        let attempt = self.attempts.at_mut(attempt_slot)?;
+        attempt.forks = attempt.forks.saturating_add(1);
+        attempt.subscriptions.push(id.slot);
+        let child = SubscriptionId(id);
+        self.push_event(Event::Forked { parent: parent.map_or(child, SubscriptionId), child });
+        Some(id.slot)
+    }
+
+    /// A new remote target: where it leads has to be found anew.
+    pub(super) fn retarget_subscription(&mut self, slot: u32, target: Vec<u8>) {
+        let limit = self.config.limits.dialog;
+        let Some(record) = self.subscriptions.at_mut(slot) else { return };
+        let moved = record.dialog.as_mut().is_some_and(|d| d.set_target(target, limit) == Ok(true));
+        if moved && let Some(old) = record.destination.take() {
+            self.flows.release(&self.entropy, old);
+        }
+    }
+
+    pub(super) fn rearm_subscription(&mut self, slot: u32) {
+        let deadline = self.subscriptions.at(slot).and_then(|s| match s.retry_at {
+            Some(at) => Some(at),
+            None => s.machine.poll_timeout(),
+        });
+        self.subscription_timers.set(slot, deadline);
+    }
+
+    pub(super) fn subscription_timer(&self, slot: u32) -> TimerKind {
+        match self.subscriptions.at(slot) {
+            Some(record) if record.retry_at.is_some() => TimerKind::Retry,
+            Some(record) => match record.machine.next_timer() {
+                Some((_, subscriber::TimerKind::TimerN)) => TimerKind::AwaitNotify,
+                Some((_, subscriber::TimerKind::Refresh)) => TimerKind::Refresh,
+                Some((_, subscriber::TimerKind::Retry)) => TimerKind::Retry,
+                Some((_, subscriber::TimerKind::ForkWindow)) => TimerKind::ForkWindow,
+                Some((_, subscriber::TimerKind::Expiry)) | None => TimerKind::Expiry,
+            },
+            None => TimerKind::Expiry,
+        }
+    }
+
+    pub(super) fn subscription_timeout(&mut self, now: Instant, slot: u32) {
+        let timers = self.config.timers.sip;
+        let Some(record) = self.subscriptions.at_mut(slot) else { return };
+        if record.retry_at.take().is_some() {
+            let (intent, package) = (record.intent.clone(), record.package);
+            let machine = self.new_machine(now, &intent, package);
+            let Some(record) = self.subscriptions.at_mut(slot) else { return };
+            record.machine = machine;
+            self.start_attempt(slot);
+            return;
+        }
+        record.machine.handle_timeout(now, &timers);
+        self.want_to_send(slot);
+        self.settle_subscription(now, slot);
+    }
+
+    /// The window for forks of an attempt closes.
+    pub(super) fn attempt_timeout(&mut self, slot: u32) {
+        if let Some(attempt) = self.attempts.at_mut(slot) {
+            attempt.window_open = false;
+        }
+        self.drop_attempt_if_done(slot);
+    }
+
+    pub(super) fn drop_attempt_if_done(&mut self, slot: u32) {
+        if self.attempts.at(slot).is_some_and(|a| a.subscriptions.is_empty() && !a.window_open) {
+            self.attempt_timers.set(slot, None);
+            self.attempts.remove(slot);
+        }
+    }
+
+    pub(super) fn settle_subscription(&mut self, now: Instant, slot: u32) {
+        self.settle_with_status(now, slot, None);
+    }
+
+    /// Follows up on whatever the machine has come to.
+    fn settle_with_status(&mut self, now: Instant, slot: u32, status: Option<StatusCode>) {
+        let Some(id) = self.subscriptions.id_at(slot).map(SubscriptionId) else { return };
+        loop {
+            let Some(record) = self.subscriptions.at_mut(slot) else { return };
+            let Some(outcome) = record.machine.poll_outcome() else { break };
+            match outcome {
+                Outcome::Accepted { expires } => {
+                    let status = status.unwrap_or(StatusCode::OK);
+                    self.push_event(Event::Accepted { subscription: id, status, expires });
+                }
+                Outcome::RefreshFailed { status: code, .. } => {
+                    let status = status.or_else(|| StatusCode::new(code).filter(|_| code != 408 && code != 503));
+                    self.push_event(Event::RefreshFailed { subscription: id, status });
+                }
+                Outcome::PeerViolation { .. } => self.stats.tolerated = self.stats.tolerated.wrapping_add(1),
+                Outcome::Ended(end) => {
+                    self.subscription_ended(now, slot, &end, status);
+                    return;
+                }
+                Outcome::UnknownState | Outcome::BecamePending | Outcome::BecameActive | Outcome::ForkWindowClosed => {}
+            }
+        }
+        self.want_to_send_if_due(slot);
+        self.rearm_subscription(slot);
+    }
+
+    /// Queues the subscription if its machine has a SUBSCRIBE to give.
+    fn want_to_send_if_due(&mut self, slot: u32) {
+        if self.subscriptions.at(slot).is_some_and(|s| s.retry_at.is_none() && s.machine.wants_subscribe()) {
+            self.want_to_send(slot);
+        }
+    }
+
+    /// Takes the subscription off its attempt, and its dialog and destination off it.
+    pub(super) fn detach(&mut self, slot: u32, replaced: bool) {
+        let Some(record) = self.subscriptions.at_mut(slot) else { return };
+        record.dialog = None;
+        record.open = None;
+        let (attempt, destination) = (record.attempt.take(), record.destination.take());
+        if let Some(destination) = destination {
+            self.flows.release(&self.entropy, destination);
+        }
+        let Some(attempt_slot) = attempt else { return };
+        if let Some(attempt) = self.attempts.at_mut(attempt_slot) {
+            attempt.subscriptions.retain(|s| *s != slot);
+            if replaced && attempt.subscriptions.is_empty() {
+                attempt.window_open = false;
+            }
+        }
+        self.drop_attempt_if_done(attempt_slot);
+    }
+
+    pub(super) fn remove_subscription(&mut self, slot: u32, replaced: bool) {
+        self.detach(slot, replaced);
+        self.subscription_timers.set(slot, None);
+        self.subscriptions.remove(slot);
+    }
+
+    pub(super) const fn may_resubscribe(&self) -> bool {
+        !matches!(self.closing, Some(Close::Terminate | Close::Persist))
+    }
+
+    pub(super) fn subscription_reasons(&self, slot: u32) -> (Option<Reason>, Option<u32>) {
+        self.subscriptions.at(slot).map_or((None, None), |s| (s.last_reason.clone(), s.last_retry_after))
+    }
+}
+
+/// A SUBSCRIBE outside any dialog (RFC 3261 section 8.1.1).
+fn first_request(
+    intent: &Subscribe,
+    from: &[u8],
+    call_id: &[u8],
+    tag: Minted,
+    cseq: u32,
+    head: &mut Vec<u8>,
+) -> super::dialogs::Placed {
+    let strict = intent.route.first().is_some_and(|r| !r.as_uri().is_loose_router());
+    let resource = intent.resource.as_bytes();
+    head.extend_from_slice(b"SUBSCRIBE ");
+    let mut start = head.len();
+    match intent.route.first() {
+        Some(first) if strict => write_uri(first.as_bytes(), head),
+        _ => write_uri(resource, head),
+    }
+    let mut next_hop = start..head.len();
+    head.extend_from_slice(b" SIP/2.0\r\n");
+    let via_at = head.len();
+    let rest = intent.route.iter().skip(usize::from(strict)).map(wire::UriBuf::as_bytes);
+    let last = strict.then_some(resource);
+    for (at, route) in rest.chain(last).enumerate() {
+        head.extend_from_slice(b"Route: <");
+        start = head.len();
+        head.extend_from_slice(route);
+        if at == 0 && !strict {
+            next_hop = start..head.len();
+        }
+        head.extend_from_slice(b">\r\n");
+    }
+    head.extend_from_slice(b"From: <");
+    match wire::Uri::parse(from) {
+        Ok(uri) => uri.write_from_to(head),
+        Err(_) => head.extend_from_slice(from),
+    }
+    head.extend_from_slice(b">;tag=");
+    tag.write(head);
+    head.extend_from_slice(b"\r\nTo: <");
+    intent.resource.as_uri().write_from_to(head);
+    head.extend_from_slice(b">\r\nCall-ID: ");
+    head.extend_from_slice(call_id);
+    head.extend_from_slice(b"\r\nCSeq: ");
+    push_u32(head, cseq);
+    head.extend_from_slice(b" SUBSCRIBE\r\n");
+    super::dialogs::Placed { via_at, next_hop }
+}
+
+fn push_list<'a>(head: &mut Vec<u8>, name: &[u8], items: impl Iterator<Item = &'a str>) {
+    head.extend_from_slice(name);
+    for (at, item) in items.enumerate() {
+        if at > 0 {
+            head.extend_from_slice(b", ");
+        }
+        head.extend_from_slice(item.as_bytes());
+    }
+    head.extend_from_slice(b"\r\n");
+}
+
+/// The realm of a challenge, unquoted.
+fn realm(challenge: &[u8]) -> Option<Bytes> {
+    let after_scheme = challenge.trim_ascii_start().split_once_byte(b' ')?;
+    for parameter in wire::lex::split_list(after_scheme) {
+        let parameter = parameter.trim_ascii();
+        if let Some(name) = parameter.get(..5)
+            && name.eq_ignore_ascii_case(b"realm")
+        {
+            let value = parameter.get(5..)?.trim_ascii_start().strip_prefix(b"=")?.trim_ascii();
+            return Some(Bytes::from(wire::lex::unquote(value).into_owned()));
+        }
+    }
+    None
+}
+
+trait SplitOnce {
+    fn split_once_byte(&self, byte: u8) -> Option<&[u8]>;
+}
+
+impl SplitOnce for [u8] {
+    fn split_once_byte(&self, byte: u8) -> Option<&[u8]> {
+        let at = self.iter().position(|b| *b == byte)?;
+        self.get(at..)
+    }
+}
+
+pub(super) fn owned_reason(reason: wire::Reason<'_>) -> Reason {
+    match reason {
+        wire::Reason::Deactivated => Reason::Deactivated,
+        wire::Reason::Probation => Reason::Probation,
+        wire::Reason::Rejected => Reason::Rejected,
+        wire::Reason::Timeout => Reason::Timeout,
+        wire::Reason::Giveup => Reason::Giveup,
+        wire::Reason::NoResource => Reason::NoResource,
+        wire::Reason::Invariant => Reason::Invariant,
+        wire::Reason::BadFilter => Reason::BadFilter,
+        other => Reason::Other(Bytes::copy_from_slice(other.as_bytes())),
+    }
+}
