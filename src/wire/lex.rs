@@ -515,3 +515,6 @@ const fn digit_value(digit: u8) -> Option<u8> {
         None
     }
 }
+
+#[cfg(test)]
+mod tests;
