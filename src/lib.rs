@@ -8,10 +8,19 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+mod entropy;
+mod error;
+mod id;
 pub mod machine;
+mod stats;
 mod time;
+mod timers;
 pub mod wire;
 
+pub use entropy::Seed;
+pub use error::{ConfigError, DropReason, Failure, Handled, Misuse, Retry};
+pub use id::{IncomingId, ResourceId, SubscriptionId, WatcherId};
+pub use stats::Stats;
 #[cfg(feature = "std")]
 #[cfg_attr(docsrs, doc(cfg(feature = "std")))]
 pub use time::Clock;

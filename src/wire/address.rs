@@ -65,13 +65,7 @@ impl<'a> NameAddr<'a> {
             Ok(())
         })
         .map_err(|error| error.shifted(base))?;
-        Ok(Self {
-            raw,
-            display,
-            uri,
-            params,
-            tag,
-        })
+        Ok(Self { raw, display, uri, params, tag })
     }
 
     /// Reads one value that must stand in angle brackets: Route, Record-Route.
@@ -165,12 +159,7 @@ impl<'a> ContactValue<'a> {
 
 /// Writes `"display" <uri>;tag=tag`. The display name is quoted and escaped;
 /// the URI always stands in brackets, so that its parameters stay its own.
-pub fn write_name_addr(
-    out: &mut Vec<u8>,
-    display: Option<&str>,
-    uri: &Uri<'_>,
-    tag: Option<&[u8]>,
-) {
+pub fn write_name_addr(out: &mut Vec<u8>, display: Option<&str>, uri: &Uri<'_>, tag: Option<&[u8]>) {
     if let Some(display) = display {
         lex::push_quoted(out, display.as_bytes());
         out.push(b' ');
@@ -219,10 +208,7 @@ fn looks_like_uri(text: &[u8]) -> bool {
     // ADV-P17: no scheme, no URI.
     uri::take_scheme(&mut cursor).is_some()
         && !cursor.is_empty()
-        && cursor
-            .rest()
-            .iter()
-            .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'"'))
+        && cursor.rest().iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'"'))
 }
 
 /// Reads `qvalue`: `0`, `1`, with up to three decimals, at most 1.
@@ -239,10 +225,7 @@ pub(crate) fn parse_q(text: &[u8]) -> Option<u16> {
         .iter()
         .chain(b"000")
         .take(3)
-        .fold(0u16, |sum, digit| {
-            sum.saturating_mul(10)
-                .saturating_add(u16::from(digit.wrapping_sub(b'0')))
-        });
+        .fold(0u16, |sum, digit| sum.saturating_mul(10).saturating_add(u16::from(digit.wrapping_sub(b'0'))));
     match (whole, thousandths) {
         (b'0', _) => Some(thousandths),
         (b'1', 0) => Some(1000),

@@ -1,6 +1,6 @@
 //! Writing heads of messages.
 
-use super::scan::is_token_byte;
+use super::lex::is_token_byte;
 use super::{HeaderName, StatusCode};
 use alloc::vec::Vec;
 
@@ -52,10 +52,7 @@ pub struct HeadWriter<'v> {
 impl<'v> HeadWriter<'v> {
     /// Appends to `out`, with long header names.
     pub const fn new(out: &'v mut Vec<u8>) -> Self {
-        Self {
-            out,
-            compact: false,
-        }
+        Self { out, compact: false }
     }
 
     /// Appends to `out`, with compact header names where there are any
@@ -133,9 +130,7 @@ impl<'v> HeadWriter<'v> {
             let (before, after) = rest.split_at_checked(at).unwrap_or((rest, &[]));
             self.out.extend_from_slice(before);
             self.out.push(b' ');
-            let skip = after
-                .iter()
-                .position(|byte| !is_break(byte) && !matches!(byte, b' ' | b'\t'));
+            let skip = after.iter().position(|byte| !is_break(byte) && !matches!(byte, b' ' | b'\t'));
             rest = skip.and_then(|at| after.get(at..)).unwrap_or_default();
         }
         self.out.extend_from_slice(rest);
@@ -157,11 +152,7 @@ impl<'v> HeadWriter<'v> {
     }
 
     fn token(&mut self, token: &[u8]) {
-        self.out.extend(
-            token
-                .iter()
-                .map(|byte| if is_token_byte(*byte) { *byte } else { b'-' }),
-        );
+        self.out.extend(token.iter().map(|byte| if is_token_byte(*byte) { *byte } else { b'-' }));
     }
 
     fn uri_byte(&mut self, byte: u8) {
@@ -169,8 +160,7 @@ impl<'v> HeadWriter<'v> {
             return self.out.push(byte);
         }
         let digit = |nibble: u8| if nibble < 10 { b'0' } else { b'A' - 10 }.wrapping_add(nibble);
-        self.out
-            .extend_from_slice(&[b'%', digit(byte >> 4), digit(byte & 0x0f)]);
+        self.out.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte & 0x0f)]);
     }
 }
 
@@ -232,10 +222,7 @@ mod tests {
             head.field_u32(HeaderName::Expires, 0);
             head.content_length(12);
         });
-        assert_eq!(
-            line,
-            b"CSeq: 7 NOTIFY\r\nExpires: 0\r\nContent-Length: 12\r\n"
-        );
+        assert_eq!(line, b"CSeq: 7 NOTIFY\r\nExpires: 0\r\nContent-Length: 12\r\n");
     }
 
     /// Covers: 3261-7.3.3-2

@@ -19,20 +19,14 @@ pub struct ParseError {
 impl ParseError {
     /// An error of that kind, `offset` octets into the parsed slice.
     pub fn new(kind: ParseErrorKind, offset: usize) -> Self {
-        Self {
-            kind,
-            offset: u32::try_from(offset).unwrap_or(u32::MAX),
-        }
+        Self { kind, offset: u32::try_from(offset).unwrap_or(u32::MAX) }
     }
 
     /// The same error seen from a slice that begins `base` octets earlier.
     #[must_use]
     pub fn shifted(self, base: usize) -> Self {
         let base = u32::try_from(base).unwrap_or(u32::MAX);
-        Self {
-            kind: self.kind,
-            offset: self.offset.saturating_add(base),
-        }
+        Self { kind: self.kind, offset: self.offset.saturating_add(base) }
     }
 
     /// The status that answers a request with this defect. A response with a
@@ -40,9 +34,7 @@ impl ParseError {
     pub const fn status_hint(&self) -> StatusCode {
         match self.kind {
             ParseErrorKind::Version => StatusCode::VERSION_NOT_SUPPORTED,
-            ParseErrorKind::HeadTooLong | ParseErrorKind::TooManyHeaders => {
-                StatusCode::MESSAGE_TOO_LARGE
-            }
+            ParseErrorKind::HeadTooLong | ParseErrorKind::TooManyHeaders => StatusCode::MESSAGE_TOO_LARGE,
             ParseErrorKind::BodyTooLong => StatusCode::REQUEST_ENTITY_TOO_LARGE,
             ParseErrorKind::UnsupportedUriScheme => StatusCode::UNSUPPORTED_URI_SCHEME,
             _ => StatusCode::BAD_REQUEST,
@@ -192,12 +184,7 @@ mod tests {
     fn offsets_saturate_and_shift() {
         let error = ParseError::new(ParseErrorKind::BadCSeq, 3).shifted(40);
         assert_eq!(error.to_string(), "Malformed CSeq at octet 43");
-        assert_eq!(
-            ParseError::new(ParseErrorKind::BadUri, usize::MAX)
-                .shifted(1)
-                .offset,
-            u32::MAX
-        );
+        assert_eq!(ParseError::new(ParseErrorKind::BadUri, usize::MAX).shifted(1).offset, u32::MAX);
     }
 
     /// Covers: 3261-7.1-2

@@ -46,12 +46,7 @@ impl<'a> Event<'a> {
             Ok(())
         })
         .map_err(|error| error.shifted(base))?;
-        Ok(Self {
-            raw,
-            event_type,
-            params,
-            id,
-        })
+        Ok(Self { raw, event_type, params, id })
     }
 
     /// The whole value.
@@ -195,10 +190,7 @@ impl<'a> Reason<'a> {
 
     /// Reads a reason in any case.
     pub fn from_bytes(text: &'a [u8]) -> Self {
-        Self::KNOWN
-            .into_iter()
-            .find(|known| known.as_bytes().eq_ignore_ascii_case(text))
-            .unwrap_or(Self::Other(text))
+        Self::KNOWN.into_iter().find(|known| known.as_bytes().eq_ignore_ascii_case(text)).unwrap_or(Self::Other(text))
     }
 
     /// The text, lower case for the known ones.
@@ -242,12 +234,7 @@ pub struct SubscriptionState<'a> {
 impl<'a> SubscriptionState<'a> {
     /// A value with a state alone.
     pub const fn new(substate: Substate<'a>) -> Self {
-        Self {
-            substate,
-            reason: None,
-            expires: None,
-            retry_after: None,
-        }
+        Self { substate, reason: None, expires: None, retry_after: None }
     }
 
     /// Reads one whole value.

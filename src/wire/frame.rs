@@ -1,6 +1,7 @@
 //! Cutting a byte stream into messages (RFC 3261, section 18.3; RFC 5626,
 //! section 3.5.1).
 
+use super::lex::is_token_byte;
 use super::scan::{self, Line, Lines};
 use super::{HeaderName, StatusCode};
 use crate::Instant;
@@ -23,10 +24,7 @@ pub struct FramerLimits {
 impl Default for FramerLimits {
     /// 64 KiB of head and 256 KiB of body.
     fn default() -> Self {
-        Self {
-            max_head: 64 * 1024,
-            max_body: 256 * 1024,
-        }
+        Self { max_head: 64 * 1024, max_body: 256 * 1024 }
     }
 }
 
@@ -193,9 +191,7 @@ impl Framer {
     /// [`FramingLost`] once the boundaries are lost, then for ever.
     pub fn next_message(&mut self) -> Result<Option<Frame<'_>>, FramingLost> {
         Ok(match self.cut()? {
-            Some(Cut::Message(range)) => {
-                Some(Frame::Message(self.buffer.get(range).unwrap_or_default()))
-            }
+            Some(Cut::Message(range)) => Some(Frame::Message(self.buffer.get(range).unwrap_or_default())),
             Some(Cut::Ping) => Some(Frame::Ping),
             Some(Cut::Pong) => Some(Frame::Pong),
             None => None,
@@ -261,17 +257,12 @@ impl Framer {
             [] | [b'\r'] => None,
             [b'\r', b'\n', ..] => {
                 self.take(2);
-                self.state = State::Boundary {
-                    half_ping: !half_ping,
-                };
+                self.state = State::Boundary { half_ping: !half_ping };
                 Some(if half_ping { Cut::Ping } else { Cut::Pong })
             }
             [first, ..] => {
-                self.state = if scan::is_token_byte(*first) {
-                    State::Head { scanned: 0 }
-                } else {
-                    lost(FramingLostReason::NotSip, 0)
-                };
+                self.state =
+                    if is_token_byte(*first) { State::Head { scanned: 0 } } else { lost(FramingLostReason::NotSip, 0) };
                 None
             }
         }
@@ -329,12 +320,8 @@ impl Framer {
             (Some(reason), _) => lost(reason, head.len()),
             (None, None) => lost(FramingLostReason::MissingContentLength, head.len()),
             (None, Some(None)) => lost(FramingLostReason::BadContentLength, head.len()),
-            (None, Some(Some(body))) if body > self.limits.max_body => {
-                lost(FramingLostReason::BodyTooLong, head.len())
-            }
-            (None, Some(Some(body))) => State::Body {
-                len: head.len().saturating_add(body),
-            },
+            (None, Some(Some(body))) if body > self.limits.max_body => lost(FramingLostReason::BodyTooLong, head.len()),
+            (None, Some(Some(body))) => State::Body { len: head.len().saturating_add(body) },
         }
     }
 
@@ -371,10 +358,7 @@ impl Framer {
 }
 
 const fn lost(reason: FramingLostReason, head: usize) -> State {
-    State::Lost {
-        why: FramingLost { reason },
-        head,
-    }
+    State::Lost { why: FramingLost { reason }, head }
 }
 
 fn mentions_sip(head: &[u8], line: &Range<usize>) -> bool {

@@ -195,9 +195,7 @@ impl<'a> HeaderName<'a> {
             (8, b'i') => Self::Identity,
             (8, b'p') => Self::Priority,
             (8, b'r') if last == b's' => Self::Replaces,
-            (8, b'r') if name.get(2).is_some_and(|b| b.eq_ignore_ascii_case(&b'p')) => {
-                Self::ReplyTo
-            }
+            (8, b'r') if name.get(2).is_some_and(|b| b.eq_ignore_ascii_case(&b'p')) => Self::ReplyTo,
             (8, b'r') => Self::ReferTo,
             (8, b's') => Self::SipEtag,
             (9, b'c') => Self::CallInfo,
@@ -351,17 +349,7 @@ mod tests {
 
     #[test]
     fn near_misses_stay_unknown() {
-        for name in [
-            &b""[..],
-            b"z",
-            b"Vi",
-            b"Vib",
-            b"Frim",
-            b"Refer-Te",
-            b"Min-Expired",
-            b"X-Foo",
-            b"Event\x00",
-        ] {
+        for name in [&b""[..], b"z", b"Vi", b"Vib", b"Frim", b"Refer-Te", b"Min-Expired", b"X-Foo", b"Event\x00"] {
             assert!(HeaderName::from_bytes(name).id().is_none());
             assert_eq!(HeaderName::from_bytes(name).as_bytes(), name);
         }

@@ -48,8 +48,7 @@ impl<'a> Host<'a> {
             let address = cursor.take_while(|byte| byte != b']');
             return (cursor.eat(b']')).then(|| parse_v6(address))?.map(Self::V6);
         }
-        let text = cursor
-            .take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
+        let text = cursor.take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
         match parse_v4(text) {
             Some(address) => Some(Self::V4(address)),
             None => is_domain_name(text).then_some(Self::Name(text)),
@@ -125,9 +124,7 @@ pub(crate) fn parse_ip(text: &[u8]) -> Option<IpAddr> {
     let text = match text {
         [b'[', inner @ .., b']'] => inner,
         _ => {
-            return parse_v4(text)
-                .map(IpAddr::V4)
-                .or_else(|| parse_bare_v6(text));
+            return parse_v4(text).map(IpAddr::V4).or_else(|| parse_bare_v6(text));
         }
     };
     parse_bare_v6(text)
@@ -238,10 +235,7 @@ impl HostPort {
 
 impl From<SocketAddr> for HostPort {
     fn from(address: SocketAddr) -> Self {
-        Self {
-            host: OwnedHost::Ip(address.ip()),
-            port: Some(address.port()),
-        }
+        Self { host: OwnedHost::Ip(address.ip()), port: Some(address.port()) }
     }
 }
 

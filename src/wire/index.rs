@@ -1,5 +1,6 @@
 //! Where everything is in a message: one pass over the octets, offsets only.
 
+use super::lex;
 use super::scan::{self, Line, Lines};
 use super::{HeaderName, Method, ParseError, ParseErrorKind, StatusCode};
 use core::ops::Range;
@@ -31,14 +32,8 @@ struct Entry {
 /// The start line, as offsets.
 #[derive(Debug, Clone)]
 pub(super) enum Start {
-    Request {
-        method: Range<u32>,
-        uri: Range<u32>,
-    },
-    Response {
-        status: StatusCode,
-        reason: Range<u32>,
-    },
+    Request { method: Range<u32>, uri: Range<u32> },
+    Response { status: StatusCode, reason: Range<u32> },
 }
 
 /// Offsets into a message that is kept beside it.
@@ -62,10 +57,7 @@ impl Index {
             return Err(ParseError::new(ParseErrorKind::BodyTooLong, 0));
         }
         // Filler, STUN and TLS records begin with other octets.
-        if !bytes
-            .get(offset)
-            .is_some_and(|byte| scan::is_token_byte(*byte))
-        {
+        if !bytes.get(offset).is_some_and(|byte| lex::is_token_byte(*byte)) {
             return Err(not_sip);
         }
         let mut lines = Lines::new(bytes, offset);
@@ -191,21 +183,13 @@ impl Index {
     }
 
     /// The value of the `nth` line of that name, known or not.
-    pub(super) fn field<'a>(
-        &self,
-        bytes: &'a [u8],
-        name: HeaderName<'_>,
-        nth: usize,
-    ) -> Option<&'a [u8]> {
+    pub(super) fn field<'a>(&self, bytes: &'a [u8], name: HeaderName<'_>, nth: usize) -> Option<&'a [u8]> {
         let name = name.canonical();
         if name.id().is_some() {
             return bytes.get(self.range(name, nth)?);
         }
         let mut unknown = self.entries.iter().filter(|entry| {
-            entry.id == END
-                && bytes
-                    .get(entry.name())
-                    .is_some_and(|n| n.eq_ignore_ascii_case(name.as_bytes()))
+            entry.id == END && bytes.get(entry.name()).is_some_and(|n| n.eq_ignore_ascii_case(name.as_bytes()))
         });
         unknown.nth(nth).and_then(|entry| bytes.get(entry.value()))
     }
@@ -245,29 +229,19 @@ fn widen(offset: u32) -> usize {
 
 /// Where `range` of offsets lies in `bytes`.
 pub(super) fn slice<'a>(bytes: &'a [u8], range: &Range<u32>) -> &'a [u8] {
-    bytes
-        .get(widen(range.start)..widen(range.end))
-        .unwrap_or_default()
+    bytes.get(widen(range.start)..widen(range.end)).unwrap_or_default()
 }
 
 /// Reads a start line that begins `base` octets into the message, as well as
 /// it can be read; the error is for a status line without a status code.
 fn start_line(line: &[u8], base: usize) -> Result<(Start, Option<ParseError>), ParseError> {
-    let span = |range: Range<usize>| {
-        narrow(base.saturating_add(range.start))..narrow(base.saturating_add(range.end))
-    };
+    let span = |range: Range<usize>| narrow(base.saturating_add(range.start))..narrow(base.saturating_add(range.end));
     let error = |kind, at: usize| ParseError::new(kind, base.saturating_add(at));
-    let first_space = line
-        .iter()
-        .position(|byte| *byte == b' ')
-        .unwrap_or(line.len());
+    let first_space = line.iter().position(|byte| *byte == b' ').unwrap_or(line.len());
     let after_space = first_space.saturating_add(1).min(line.len());
     let first = line.get(..first_space).unwrap_or_default();
 
-    if first
-        .first_chunk::<4>()
-        .is_some_and(|name| name.eq_ignore_ascii_case(b"SIP/"))
-    {
+    if first.first_chunk::<4>().is_some_and(|name| name.eq_ignore_ascii_case(b"SIP/")) {
         let defect = version(first).map(|kind| error(kind, 0));
         let rest = line.get(after_space..).unwrap_or_default();
         let status = rest.get(..3).and_then(StatusCode::from_bytes);
@@ -275,36 +249,21 @@ fn start_line(line: &[u8], base: usize) -> Result<(Start, Option<ParseError>), P
             return Err(error(ParseErrorKind::BadStatus, after_space));
         };
         let reason = after_space.saturating_add(4).min(line.len())..line.len();
-        return Ok((
-            Start::Response {
-                status,
-                reason: span(reason),
-            },
-            defect,
-        ));
+        return Ok((Start::Response { status, reason: span(reason) }, defect));
     }
 
-    let last_space = line
-        .iter()
-        .rposition(|byte| *byte == b' ')
-        .unwrap_or(line.len());
+    let last_space = line.iter().rposition(|byte| *byte == b' ').unwrap_or(line.len());
     let uri = after_space..last_space.max(after_space);
     let uri_text = line.get(uri.clone()).unwrap_or_default();
     let protocol = line.get(last_space.saturating_add(1)..).unwrap_or_default();
-    let defect = if !scan::is_token(first) {
+    let defect = if !lex::is_token(first) {
         Some(error(ParseErrorKind::StartLine, 0))
-    } else if uri_text.is_empty() || uri_text.iter().any(|byte| *byte <= b' ' || *byte == b'<') {
+    } else if uri_text.is_empty() || uri_text.iter().any(|byte| matches!(*byte, 0..=b' ' | b'<' | b'>' | 0x7f)) {
         Some(error(ParseErrorKind::StartLine, uri.start))
     } else {
         version(protocol).map(|kind| error(kind, last_space.saturating_add(1)))
     };
-    Ok((
-        Start::Request {
-            method: span(0..first_space),
-            uri: span(uri),
-        },
-        defect,
-    ))
+    Ok((Start::Request { method: span(0..first_space), uri: span(uri) }, defect))
 }
 
 /// What is wrong with a SIP-Version (RFC 3261, section 7.1).
@@ -312,21 +271,11 @@ fn version(text: &[u8]) -> Option<ParseErrorKind> {
     if text.eq_ignore_ascii_case(b"SIP/2.0") {
         return None;
     }
-    let numbers = text
-        .get(4..)
-        .filter(|_| scan::mentions_sip(text.get(..4).unwrap_or_default()));
+    let numbers = text.get(4..).filter(|_| scan::mentions_sip(text.get(..4).unwrap_or_default()));
     let mut parts = numbers.unwrap_or_default().splitn(2, |byte| *byte == b'.');
-    let mut is_number = || {
-        parts
-            .next()
-            .is_some_and(|n| !n.is_empty() && n.iter().all(u8::is_ascii_digit))
-    };
+    let mut is_number = || parts.next().is_some_and(|n| !n.is_empty() && n.iter().all(u8::is_ascii_digit));
     let well_formed = is_number() && is_number();
-    Some(if well_formed {
-        ParseErrorKind::Version
-    } else {
-        ParseErrorKind::StartLine
-    })
+    Some(if well_formed { ParseErrorKind::Version } else { ParseErrorKind::StartLine })
 }
 
 impl Start {
@@ -344,10 +293,37 @@ impl Start {
         }
     }
 
+    pub(super) fn uri_offset(&self) -> usize {
+        match self {
+            Self::Request { uri, .. } => widen(uri.start),
+            Self::Response { .. } => 0,
+        }
+    }
+
     pub(super) const fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Request { .. } => None,
             Self::Response { status, .. } => Some(*status),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::String;
+
+    /// Messages of usual size are indexed without allocation.
+    #[test]
+    fn thirty_two_lines_fit_inline() {
+        let message = |lines: usize| String::from("A b SIP/2.0\r\n") + &"Via: x\r\n".repeat(lines) + "\r\n";
+        for (lines, spilled) in [(0, false), (32, false), (33, true), (250, true)] {
+            let index = Index::scan(message(lines).as_bytes()).unwrap();
+            assert_eq!(index.entries.len(), lines);
+            assert_eq!(index.entries.spilled(), spilled, "{lines}");
+            assert!(index.entries.capacity() <= 256);
+        }
+        assert!(size_of::<Index>() <= 720);
+        assert_eq!(size_of::<Entry>(), 16);
     }
 }

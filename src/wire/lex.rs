@@ -18,11 +18,7 @@ pub const MAX_PARAMS: usize = 64;
 /// Whether `byte` may stand in a `token`.
 #[must_use]
 pub const fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~'
-        )
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
 }
 
 /// Whether `bytes` is a whole, non-empty `token`.
@@ -133,11 +129,7 @@ impl<'a> Cursor<'a> {
     }
 
     pub(crate) fn take_while(&mut self, accept: impl Fn(u8) -> bool) -> &'a [u8] {
-        let end = self
-            .rest
-            .iter()
-            .position(|&byte| !accept(byte))
-            .unwrap_or(self.rest.len());
+        let end = self.rest.iter().position(|&byte| !accept(byte)).unwrap_or(self.rest.len());
         let (taken, rest) = self.rest.split_at_checked(end).unwrap_or((self.rest, &[]));
         self.rest = rest;
         taken
@@ -164,11 +156,7 @@ impl<'a> Cursor<'a> {
                     return Some(self.since(start));
                 }
                 // 3261-25.1-2: any ASCII but CR and LF may be escaped.
-                [b'\\', escaped, rest @ ..]
-                    if escaped.is_ascii() && !matches!(escaped, b'\r' | b'\n') =>
-                {
-                    rest
-                }
+                [b'\\', escaped, rest @ ..] if escaped.is_ascii() && !matches!(escaped, b'\r' | b'\n') => rest,
                 [b'\r', b'\n', b' ' | b'\t', rest @ ..] | [b'\n', b' ' | b'\t', rest @ ..] => rest,
                 [byte, rest @ ..] if is_quoted_text(*byte) => rest,
                 _ => return None,
@@ -185,9 +173,7 @@ impl<'a> Cursor<'a> {
 #[must_use]
 pub fn split_list(value: &[u8]) -> ListElements<'_> {
     let value = trim(value);
-    ListElements {
-        rest: (!value.is_empty()).then_some(value),
-    }
+    ListElements { rest: (!value.is_empty()).then_some(value) }
 }
 
 /// The elements of one list header value, see [`split_list`].
@@ -257,18 +243,12 @@ impl<'a> Params<'a> {
     /// Reads `input`, which is empty or starts with the first `;`.
     #[must_use]
     pub const fn new(input: &'a [u8]) -> Self {
-        Self {
-            cursor: Cursor::new(input),
-            skip_empty: false,
-        }
+        Self { cursor: Cursor::new(input), skip_empty: false }
     }
 
     /// Like `new`, but a `;` with nothing behind it is passed over.
     pub(crate) const fn tolerant(input: &'a [u8]) -> Self {
-        Self {
-            cursor: Cursor::new(input),
-            skip_empty: true,
-        }
+        Self { cursor: Cursor::new(input), skip_empty: true }
     }
 
     fn read(&mut self) -> Result<Option<Param<'a>>, ParseError> {
@@ -333,17 +313,12 @@ pub(crate) fn scan_params<'a>(
         filter.note(param.name);
     }
     let names = params.map_while(|param| param.ok().map(|param| param.name));
-    filter
-        .distinct(names)
-        .map_err(|kind| ParseError::new(kind, 0))
+    filter.distinct(names).map_err(|kind| ParseError::new(kind, 0))
 }
 
 /// The value of the parameter `name` of an already checked list.
 pub(crate) fn find_param<'a>(params: &'a [u8], name: &[u8]) -> Option<Option<&'a [u8]>> {
-    Params::tolerant(params)
-        .map_while(Result::ok)
-        .find(|param| param.is(name))
-        .map(|param| param.value)
+    Params::tolerant(params).map_while(Result::ok).find(|param| param.is(name)).map(|param| param.value)
 }
 
 /// Finds doubled names: a cheap sieve first, the exact search only when the
@@ -370,10 +345,7 @@ impl NameFilter {
     }
 
     /// Checks the names noted, given once more.
-    pub(crate) fn distinct<'a>(
-        &self,
-        names: impl Iterator<Item = &'a [u8]>,
-    ) -> Result<(), ParseErrorKind> {
+    pub(crate) fn distinct<'a>(&self, names: impl Iterator<Item = &'a [u8]>) -> Result<(), ParseErrorKind> {
         if self.count > MAX_PARAMS {
             return Err(ParseErrorKind::TooManyParameters);
         }
@@ -404,10 +376,7 @@ pub fn unquote(bytes: &[u8]) -> Cow<'_, [u8]> {
     let [b'"', inner @ .., b'"'] = bytes else {
         return Cow::Borrowed(bytes);
     };
-    if !inner
-        .iter()
-        .any(|byte| matches!(byte, b'\\' | b'\r' | b'\n'))
-    {
+    if !inner.iter().any(|byte| matches!(byte, b'\\' | b'\r' | b'\n')) {
         return Cow::Borrowed(inner);
     }
     let mut plain = Vec::with_capacity(inner.len());
@@ -484,11 +453,7 @@ pub fn parse_u32(digits: &[u8]) -> Option<u32> {
     if digits.is_empty() {
         return None;
     }
-    digits.iter().try_fold(0u32, |number, &digit| {
-        number
-            .checked_mul(10)?
-            .checked_add(u32::from(digit_value(digit)?))
-    })
+    digits.iter().try_fold(0u32, |number, &digit| number.checked_mul(10)?.checked_add(u32::from(digit_value(digit)?)))
 }
 
 /// Reads `delta-seconds`: one or more digits, values above 2^32-1 clamped to it
@@ -509,11 +474,7 @@ pub(crate) fn parse_u16(digits: &[u8]) -> Option<u16> {
 }
 
 const fn digit_value(digit: u8) -> Option<u8> {
-    if digit.is_ascii_digit() {
-        Some(digit.wrapping_sub(b'0'))
-    } else {
-        None
-    }
+    if digit.is_ascii_digit() { Some(digit.wrapping_sub(b'0')) } else { None }
 }
 
 #[cfg(test)]

@@ -93,10 +93,7 @@ impl<'a> Message<'a> {
     /// [`ParseErrorKind::BodyTooLong`](super::ParseErrorKind::BodyTooLong)
     /// above 4 GiB. Nothing of this can be answered.
     pub fn scan(datagram: &'a [u8]) -> Result<Self, ParseError> {
-        Ok(Self {
-            bytes: datagram,
-            index: Index::scan(datagram)?,
-        })
+        Ok(Self { bytes: datagram, index: Index::scan(datagram)? })
     }
 
     pub(super) const fn from_index(bytes: &'a [u8], index: Index) -> Self {
@@ -122,10 +119,9 @@ impl<'a> Message<'a> {
                 method: Method::from_bytes(index::slice(self.bytes, method)),
                 uri: index::slice(self.bytes, uri),
             },
-            Start::Response { status, reason } => StartLine::Response {
-                status: *status,
-                reason: index::slice(self.bytes, reason),
-            },
+            Start::Response { status, reason } => {
+                StartLine::Response { status: *status, reason: index::slice(self.bytes, reason) }
+            }
         }
     }
 
@@ -146,9 +142,7 @@ impl<'a> Message<'a> {
 
     /// Every field line, in message order.
     pub fn fields(&self) -> impl DoubleEndedIterator<Item = Field<'a>> + ExactSizeIterator {
-        self.index
-            .fields_of(self.bytes)
-            .map(|(name, value)| Field { name, value })
+        self.index.fields_of(self.bytes).map(|(name, value)| Field { name, value })
     }
 
     /// The value of the `nth` line of that name, counted from 0; see
@@ -169,16 +163,19 @@ impl<'a> Message<'a> {
 
     /// The message alone: no empty lines before it, nothing behind its body.
     pub fn as_bytes(&self) -> &'a [u8] {
-        self.bytes
-            .get(self.index.head.start..self.index.body.end)
-            .unwrap_or_default()
+        self.bytes.get(self.index.head.start..self.index.body.end).unwrap_or_default()
     }
 
-    /// Offset of a slice of this message in the datagram.
+    /// Where the `nth` value of that name starts in the datagram; the end of
+    /// the head when there is none.
     pub(super) fn offset_of(&self, name: HeaderName<'_>, nth: usize) -> usize {
-        self.index
-            .range(name, nth)
-            .map_or(self.index.head.start, |range| range.start)
+        let range = self.index.range(name, nth);
+        range.map_or(self.index.head.end, |range| range.start)
+    }
+
+    /// Where the Request-URI starts in the datagram.
+    pub(super) fn uri_offset(&self) -> usize {
+        self.index.start.uri_offset()
     }
 
     pub(super) const fn index(&self) -> &Index {
@@ -205,10 +202,7 @@ impl fmt::Debug for Message<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Message")
             .field("start_line", &self.start_line())
-            .field(
-                "fields",
-                &self.fields().collect::<smallvec::SmallVec<[_; 32]>>(),
-            )
+            .field("fields", &self.fields().collect::<smallvec::SmallVec<[_; 32]>>())
             .field("body_len", &self.body().len())
             .finish()
     }

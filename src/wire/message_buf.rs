@@ -1,9 +1,7 @@
 //! The owned twin of [`Message`].
 
 use super::index::Index;
-use super::{
-    HeadWriter, HeaderName, Message, MessageView, Method, ParseError, StartLine, StatusCode,
-};
+use super::{HeadWriter, HeaderName, Message, MessageView, Method, ParseError, StartLine, StatusCode};
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::fmt;
@@ -94,9 +92,7 @@ impl MessageBuf {
 
     /// The message alone: no empty lines before it, nothing behind its body.
     pub fn as_bytes(&self) -> &[u8] {
-        self.bytes
-            .get(self.index.head.start..self.index.body.end)
-            .unwrap_or_default()
+        self.bytes.get(self.index.head.start..self.index.body.end).unwrap_or_default()
     }
 }
 
@@ -134,10 +130,7 @@ mod tests {
         (HeaderName::CallId, b"1@192.0.2.1"),
         (HeaderName::CSeq, b"1 PUBLISH"),
     ];
-    const START: StartLine<'static> = StartLine::Request {
-        method: Method::Publish,
-        uri: b"sip:b@example.com",
-    };
+    const START: StartLine<'static> = StartLine::Request { method: Method::Publish, uri: b"sip:b@example.com" };
 
     /// Covers: 3261-20.14-1
     #[test]
@@ -158,14 +151,9 @@ mod tests {
         let short = FIELDS.into_iter().skip(1);
         let error = MessageBuf::from_parts(START, short, b"").unwrap_err();
         assert_eq!(error.kind, ParseErrorKind::MissingVia);
-        let injected = FIELDS
-            .into_iter()
-            .chain([(HeaderName::Subject, &b"x\r\n\r\nVia: y"[..])]);
+        let injected = FIELDS.into_iter().chain([(HeaderName::Subject, &b"x\r\n\r\nVia: y"[..])]);
         let message = MessageBuf::from_parts(START, injected, b"").unwrap();
-        assert_eq!(
-            message.field(HeaderName::Subject, 0),
-            Some(&b"x Via: y"[..])
-        );
+        assert_eq!(message.field(HeaderName::Subject, 0), Some(&b"x Via: y"[..]));
         assert_eq!(message.field(HeaderName::Via, 1), None);
     }
 }

@@ -123,10 +123,7 @@ mod tests {
             assert!(!matches!(method, Method::Other(_)), "{name}");
             assert_eq!(method.as_bytes(), name.as_bytes());
             let lower = name.to_ascii_lowercase();
-            assert_eq!(
-                Method::from_bytes(lower.as_bytes()),
-                Method::Other(lower.as_bytes())
-            );
+            assert_eq!(Method::from_bytes(lower.as_bytes()), Method::Other(lower.as_bytes()));
         }
     }
 }

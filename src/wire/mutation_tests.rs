@@ -94,11 +94,7 @@ fn accepted_values_keep_their_promises() {
             state.write(&mut out);
             assert_eq!(SubscriptionState::parse(&out), Ok(state));
         }
-        let _ = (
-            CSeq::parse(&value),
-            parse_call_id(&value),
-            RetryAfter::parse(&value),
-        );
+        let _ = (CSeq::parse(&value), parse_call_id(&value), RetryAfter::parse(&value));
         if let Ok(range) = AcceptRange::parse(&value) {
             assert!(range.q() <= 1000);
         }
@@ -126,11 +122,7 @@ fn check_uri(uri: &Uri<'_>) {
     resource_key(&Uri::parse(&key).unwrap(), &mut again);
     assert_eq!(again, key);
 
-    let writers = [
-        Uri::write_request_uri,
-        Uri::write_dialog_target,
-        Uri::write_from_to,
-    ];
+    let writers = [Uri::write_request_uri, Uri::write_dialog_target, Uri::write_from_to];
     for write in writers {
         let mut out = Vec::new();
         write(uri, &mut out);

@@ -7,8 +7,8 @@
 use super::error::{ParseError, ParseErrorKind};
 use super::lex::{self, ListElements};
 use super::{
-    AcceptRange, CSeq, ContactValue, Event, HeaderName, MediaType, MessageView, NameAddr,
-    RetryAfter, SubscriptionState, Via, parse_call_id, parse_max_forwards,
+    AcceptRange, CSeq, ContactValue, Event, HeaderName, MediaType, MessageView, NameAddr, RetryAfter,
+    SubscriptionState, Via, parse_call_id, parse_max_forwards,
 };
 
 /// The elements of a comma list that may span several lines, in order.
@@ -39,22 +39,14 @@ impl<'v, V: MessageView + ?Sized> Iterator for Elements<'v, V> {
 
 /// The elements of the list header `name` across all its lines.
 pub fn elements<'v, V: MessageView + ?Sized>(view: &'v V, name: HeaderName<'v>) -> Elements<'v, V> {
-    Elements {
-        view,
-        name,
-        next_line: 0,
-        line: lex::split_list(b""),
-    }
+    Elements { view, name, next_line: 0, line: lex::split_list(b"") }
 }
 
 /// The only line of the header `name`.
 ///
 /// # Errors
 /// [`ParseErrorKind::DuplicateHeader`] if there is a second one.
-pub fn single<'v, V: MessageView + ?Sized>(
-    view: &'v V,
-    name: HeaderName<'_>,
-) -> Result<Option<&'v [u8]>, ParseError> {
+pub fn single<'v, V: MessageView + ?Sized>(view: &'v V, name: HeaderName<'_>) -> Result<Option<&'v [u8]>, ParseError> {
     let first = view.field(name, 0);
     if first.is_some() && view.field(name, 1).is_some() {
         return Err(ParseError::new(ParseErrorKind::DuplicateHeader, 0));
@@ -73,9 +65,9 @@ fn needed<'v, V: MessageView + ?Sized>(
 /// Replaces the kind of a syntax error by the one of its header; offsets stay.
 fn in_header(kind: ParseErrorKind) -> impl Fn(ParseError) -> ParseError {
     move |error| match error.kind {
-        ParseErrorKind::DuplicateParameter
-        | ParseErrorKind::TooManyParameters
-        | ParseErrorKind::DuplicateHeader => error,
+        ParseErrorKind::DuplicateParameter | ParseErrorKind::TooManyParameters | ParseErrorKind::DuplicateHeader => {
+            error
+        }
         _ => ParseError { kind, ..error },
     }
 }
@@ -106,11 +98,7 @@ pub fn to<V: MessageView + ?Sized>(view: &V) -> Result<NameAddr<'_>, ParseError>
 /// [`ParseErrorKind::MissingCallId`], [`ParseErrorKind::BadCallId`],
 /// [`ParseErrorKind::DuplicateHeader`].
 pub fn call_id<V: MessageView + ?Sized>(view: &V) -> Result<&[u8], ParseError> {
-    parse_call_id(needed(
-        view,
-        HeaderName::CallId,
-        ParseErrorKind::MissingCallId,
-    )?)
+    parse_call_id(needed(view, HeaderName::CallId, ParseErrorKind::MissingCallId)?)
 }
 
 /// CSeq.
@@ -128,26 +116,19 @@ pub fn cseq<V: MessageView + ?Sized>(view: &V) -> Result<CSeq<'_>, ParseError> {
 /// [`ParseErrorKind::MissingVia`], [`ParseErrorKind::BadVia`],
 /// [`ParseErrorKind::DuplicateParameter`].
 pub fn top_via<V: MessageView + ?Sized>(view: &V) -> Result<Via<'_>, ParseError> {
-    let value = view
-        .field(HeaderName::Via, 0)
-        .ok_or(ParseError::new(ParseErrorKind::MissingVia, 0))?;
+    let value = view.field(HeaderName::Via, 0).ok_or(ParseError::new(ParseErrorKind::MissingVia, 0))?;
     // An empty first line is a broken Via, not the absence of one.
     let first = lex::split_list(value).next().unwrap_or_default();
     Via::parse(first).map_err(in_header(ParseErrorKind::BadVia))
 }
 
 /// Every Via, the topmost first.
-pub fn vias<V: MessageView + ?Sized>(
-    view: &V,
-) -> impl Iterator<Item = Result<Via<'_>, ParseError>> {
-    elements(view, HeaderName::Via)
-        .map(|value| Via::parse(value).map_err(in_header(ParseErrorKind::BadVia)))
+pub fn vias<V: MessageView + ?Sized>(view: &V) -> impl Iterator<Item = Result<Via<'_>, ParseError>> {
+    elements(view, HeaderName::Via).map(|value| Via::parse(value).map_err(in_header(ParseErrorKind::BadVia)))
 }
 
 /// Every Contact, in order.
-pub fn contacts<V: MessageView + ?Sized>(
-    view: &V,
-) -> impl Iterator<Item = Result<ContactValue<'_>, ParseError>> {
+pub fn contacts<V: MessageView + ?Sized>(view: &V) -> impl Iterator<Item = Result<ContactValue<'_>, ParseError>> {
     elements(view, HeaderName::Contact)
         .map(|value| ContactValue::parse(value).map_err(in_header(ParseErrorKind::BadContact)))
 }
@@ -156,9 +137,7 @@ pub fn contacts<V: MessageView + ?Sized>(
 ///
 /// # Errors
 /// [`ParseErrorKind::BadContact`], also for `*`.
-pub fn first_contact<V: MessageView + ?Sized>(
-    view: &V,
-) -> Result<Option<NameAddr<'_>>, ParseError> {
+pub fn first_contact<V: MessageView + ?Sized>(view: &V) -> Result<Option<NameAddr<'_>>, ParseError> {
     match contacts(view).next().transpose()? {
         None => Ok(None),
         Some(ContactValue::Address(address)) => Ok(Some(address)),
@@ -179,17 +158,13 @@ pub fn only_contact<V: MessageView + ?Sized>(view: &V) -> Result<Option<NameAddr
 }
 
 /// Every Route, the next hop first. Only the form in brackets is accepted.
-pub fn routes<V: MessageView + ?Sized>(
-    view: &V,
-) -> impl Iterator<Item = Result<NameAddr<'_>, ParseError>> {
+pub fn routes<V: MessageView + ?Sized>(view: &V) -> impl Iterator<Item = Result<NameAddr<'_>, ParseError>> {
     route_elements(view, HeaderName::Route)
 }
 
 /// Every Record-Route, the topmost first. Only the form in brackets is
 /// accepted.
-pub fn record_routes<V: MessageView + ?Sized>(
-    view: &V,
-) -> impl Iterator<Item = Result<NameAddr<'_>, ParseError>> {
+pub fn record_routes<V: MessageView + ?Sized>(view: &V) -> impl Iterator<Item = Result<NameAddr<'_>, ParseError>> {
     route_elements(view, HeaderName::RecordRoute)
 }
 
@@ -197,8 +172,7 @@ fn route_elements<'v, V: MessageView + ?Sized>(
     view: &'v V,
     name: HeaderName<'v>,
 ) -> impl Iterator<Item = Result<NameAddr<'v>, ParseError>> {
-    elements(view, name)
-        .map(|value| NameAddr::parse_bracketed(value).map_err(in_header(ParseErrorKind::BadRoute)))
+    elements(view, name).map(|value| NameAddr::parse_bracketed(value).map_err(in_header(ParseErrorKind::BadRoute)))
 }
 
 /// Event; `None` if it is absent.
@@ -217,13 +191,9 @@ pub fn event<V: MessageView + ?Sized>(view: &V) -> Result<Option<Event<'_>>, Par
 /// # Errors
 /// [`ParseErrorKind::BadSubscriptionState`] and the kinds for doubled lines
 /// and parameters.
-pub fn subscription_state<V: MessageView + ?Sized>(
-    view: &V,
-) -> Result<Option<SubscriptionState<'_>>, ParseError> {
+pub fn subscription_state<V: MessageView + ?Sized>(view: &V) -> Result<Option<SubscriptionState<'_>>, ParseError> {
     single(view, HeaderName::SubscriptionState)?
-        .map(|value| {
-            SubscriptionState::parse(value).map_err(in_header(ParseErrorKind::BadSubscriptionState))
-        })
+        .map(|value| SubscriptionState::parse(value).map_err(in_header(ParseErrorKind::BadSubscriptionState)))
         .transpose()
 }
 
@@ -244,9 +214,7 @@ pub fn min_expires<V: MessageView + ?Sized>(view: &V) -> Option<u32> {
 /// # Errors
 /// [`ParseErrorKind::BadMaxForwards`], [`ParseErrorKind::DuplicateHeader`].
 pub fn max_forwards<V: MessageView + ?Sized>(view: &V) -> Result<Option<u8>, ParseError> {
-    single(view, HeaderName::MaxForwards)?
-        .map(parse_max_forwards)
-        .transpose()
+    single(view, HeaderName::MaxForwards)?.map(parse_max_forwards).transpose()
 }
 
 /// Retry-After; `None` if it is absent or malformed.
@@ -257,9 +225,7 @@ pub fn retry_after<V: MessageView + ?Sized>(view: &V) -> Option<RetryAfter> {
 /// Every element of Accept, in order. No element comes both without the
 /// header (the default of the package holds) and with an empty one (nothing
 /// is acceptable): [`MessageView::field`] tells them apart.
-pub fn accept<V: MessageView + ?Sized>(
-    view: &V,
-) -> impl Iterator<Item = Result<AcceptRange<'_>, ParseError>> {
+pub fn accept<V: MessageView + ?Sized>(view: &V) -> impl Iterator<Item = Result<AcceptRange<'_>, ParseError>> {
     elements(view, HeaderName::Accept).map(AcceptRange::parse)
 }
 
@@ -268,9 +234,7 @@ pub fn accept<V: MessageView + ?Sized>(
 /// # Errors
 /// [`ParseErrorKind::BadMediaType`] and the kinds for doubled lines and
 /// parameters.
-pub fn content_type<V: MessageView + ?Sized>(
-    view: &V,
-) -> Result<Option<MediaType<'_>>, ParseError> {
+pub fn content_type<V: MessageView + ?Sized>(view: &V) -> Result<Option<MediaType<'_>>, ParseError> {
     single(view, HeaderName::ContentType)?
         .map(|value| MediaType::parse(value).map_err(in_header(ParseErrorKind::BadMediaType)))
         .transpose()
@@ -280,10 +244,7 @@ pub fn content_type<V: MessageView + ?Sized>(
 ///
 /// An element that is no token comes as it stands, so that a broken Require
 /// is refused like an unknown one.
-pub fn tokens<'v, V: MessageView + ?Sized>(
-    view: &'v V,
-    name: HeaderName<'v>,
-) -> impl Iterator<Item = &'v [u8]> {
+pub fn tokens<'v, V: MessageView + ?Sized>(view: &'v V, name: HeaderName<'v>) -> impl Iterator<Item = &'v [u8]> {
     elements(view, name).filter(|element| !element.is_empty())
 }
 

@@ -1,21 +1,8 @@
 //! Finding lines: the one place that decides where a line and the head end,
 //! so that the framer and the message parser cannot disagree.
 
+use super::lex::is_token_byte;
 use core::ops::Range;
-
-/// Whether an octet may stand in a token (RFC 3261, section 25.1).
-pub(crate) const fn is_token_byte(byte: u8) -> bool {
-    matches!(
-        byte,
-        b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z'
-            | b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~'
-    )
-}
-
-/// Whether `bytes` is a token: at least one octet, all of them allowed.
-pub(crate) fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.iter().all(|byte| is_token_byte(*byte))
-}
 
 /// Offset of the first CR or LF at or after `from`.
 pub(crate) fn find_line_break(bytes: &[u8], from: usize) -> Option<usize> {
@@ -61,11 +48,7 @@ pub(crate) struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     pub(crate) const fn new(bytes: &'a [u8], at: usize) -> Self {
-        Self {
-            bytes,
-            at,
-            bare_break: None,
-        }
+        Self { bytes, at, bare_break: None }
     }
 
     /// Where the next line starts.
@@ -128,11 +111,7 @@ pub(crate) fn trim(bytes: &[u8], range: Range<usize>) -> Range<usize> {
     let Some(first) = value.iter().position(|byte| !is_blank(byte)) else {
         return range.start..range.start;
     };
-    let after = value
-        .iter()
-        .rev()
-        .position(|byte| !is_blank(byte))
-        .unwrap_or(0);
+    let after = value.iter().rev().position(|byte| !is_blank(byte)).unwrap_or(0);
     range.start.saturating_add(first)..range.end.saturating_sub(after)
 }
 
@@ -151,8 +130,7 @@ pub(crate) fn content_length(value: &[u8]) -> Option<u32> {
 
 /// Whether `SIP/` stands in the line, in any case.
 pub(crate) fn mentions_sip(line: &[u8]) -> bool {
-    line.windows(4)
-        .any(|window| window.eq_ignore_ascii_case(b"SIP/"))
+    line.windows(4).any(|window| window.eq_ignore_ascii_case(b"SIP/"))
 }
 
 /// How many octets of CRLFs stand at the start (RFC 3261, section 7.5).
@@ -170,17 +148,6 @@ mod tests {
     use super::*;
     use alloc::vec;
 
-    /// Covers: 3261-25.1-1
-    #[test]
-    fn token_octets_are_those_of_the_grammar() {
-        let allowed = b"-.!%*_+`'~";
-        for byte in 0..=u8::MAX {
-            let expect = byte.is_ascii_alphanumeric() || allowed.contains(&byte);
-            assert_eq!(is_token_byte(byte), expect, "{byte:#x}");
-        }
-        assert!(!is_token(b""));
-    }
-
     #[test]
     fn line_breaks_are_found_at_every_alignment() {
         for len in 0..40 {
@@ -195,11 +162,8 @@ mod tests {
                 }
             }
             // Neighbours of the two octets, which borrow tricks may confuse.
-            let near: alloc::vec::Vec<u8> = [0x09, 0x0b, 0x0c, 0x0e, 0x8a, 0x8d, 0x00]
-                .into_iter()
-                .cycle()
-                .take(len)
-                .collect();
+            let near: alloc::vec::Vec<u8> =
+                [0x09, 0x0b, 0x0c, 0x0e, 0x8a, 0x8d, 0x00].into_iter().cycle().take(len).collect();
             assert_eq!(find_line_break(&near, 0), None);
         }
         assert_eq!(find_line_break(b"x", 9), None);
@@ -210,17 +174,7 @@ mod tests {
         assert_eq!(content_length(b"0"), Some(0));
         assert_eq!(content_length(b"000150"), Some(150));
         assert_eq!(content_length(b"4294967295"), Some(u32::MAX));
-        for bad in [
-            &b""[..],
-            b"-1",
-            b"+5",
-            b"5 5",
-            b"5,5",
-            b"0x5",
-            b"5;a",
-            b"4294967296",
-            b"1e3",
-        ] {
+        for bad in [&b""[..], b"-1", b"+5", b"5 5", b"5,5", b"0x5", b"5;a", b"4294967296", b"1e3"] {
             assert_eq!(content_length(bad), None);
         }
         // 2^64 + 5 and 2^32 + 5 must not wrap to 5.
@@ -232,16 +186,7 @@ mod tests {
     fn a_field_line_splits_at_the_colon_after_a_token() {
         assert_eq!(split_field(b"Event : a:b"), Some((&b"Event"[..], 7)));
         assert_eq!(split_field(b"o:"), Some((&b"o"[..], 2)));
-        for bad in [
-            &b""[..],
-            b":",
-            b" a: b",
-            b"a b: c",
-            b"To\x01: x",
-            b"To\x0b: x",
-            b"To",
-            b"To ",
-        ] {
+        for bad in [&b""[..], b":", b" a: b", b"a b: c", b"To\x01: x", b"To\x0b: x", b"To", b"To "] {
             assert_eq!(split_field(bad), None, "{bad:?}");
         }
     }

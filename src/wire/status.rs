@@ -78,21 +78,11 @@ impl StatusCode {
 
     /// Reads exactly three digits.
     pub const fn from_bytes(digits: &[u8]) -> Option<Self> {
-        let [
-            hundreds @ b'1'..=b'6',
-            tens @ b'0'..=b'9',
-            units @ b'0'..=b'9',
-        ] = digits
-        else {
+        let [hundreds @ b'1'..=b'6', tens @ b'0'..=b'9', units @ b'0'..=b'9'] = digits else {
             return None;
         };
-        let tens = (hundreds.wrapping_sub(b'0') as u16)
-            .wrapping_mul(10)
-            .wrapping_add(tens.wrapping_sub(b'0') as u16);
-        Self::new(
-            tens.wrapping_mul(10)
-                .wrapping_add(units.wrapping_sub(b'0') as u16),
-        )
+        let tens = (hundreds.wrapping_sub(b'0') as u16).wrapping_mul(10).wrapping_add(tens.wrapping_sub(b'0') as u16);
+        Self::new(tens.wrapping_mul(10).wrapping_add(units.wrapping_sub(b'0') as u16))
     }
 
     /// The number.
@@ -242,22 +232,10 @@ mod tests {
         for code in 0..=1100u16 {
             let text = format!("{code:03}");
             let read = StatusCode::from_bytes(text.as_bytes());
-            assert_eq!(
-                read,
-                StatusCode::new(code).filter(|_| text.len() == 3),
-                "{text}"
-            );
+            assert_eq!(read, StatusCode::new(code).filter(|_| text.len() == 3), "{text}");
             assert_eq!(read.is_some(), (100..700).contains(&code));
         }
-        for bad in [
-            &b""[..],
-            b"20",
-            b"2000",
-            b"20x",
-            b"+20",
-            b" 20",
-            b"\xb2\xb0\xb0",
-        ] {
+        for bad in [&b""[..], b"20", b"2000", b"20x", b"+20", b" 20", b"\xb2\xb0\xb0"] {
             assert_eq!(StatusCode::from_bytes(bad), None);
         }
     }
@@ -284,9 +262,6 @@ mod tests {
         }
         assert_eq!(StatusCode::BAD_EVENT.as_u16(), 489);
         assert_eq!(StatusCode::BAD_EVENT.default_reason(), "Bad Event");
-        assert_eq!(
-            StatusCode::new(499).unwrap().default_reason(),
-            "Bad Request"
-        );
+        assert_eq!(StatusCode::new(499).unwrap().default_reason(), "Bad Request");
     }
 }

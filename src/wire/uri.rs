@@ -66,24 +66,16 @@ impl Span {
     /// Positions fit: `Uri::parse` refuses anything longer.
     fn new(start: usize, end: usize) -> Self {
         let clamp = |position| u32::try_from(position).unwrap_or(u32::MAX);
-        Self {
-            start: clamp(start),
-            end: clamp(end),
-        }
+        Self { start: clamp(start), end: clamp(end) }
     }
 
     fn of(self, raw: &[u8]) -> &[u8] {
-        raw.get(self.start as usize..self.end as usize)
-            .unwrap_or_default()
+        raw.get(self.start as usize..self.end as usize).unwrap_or_default()
     }
 }
 
 const fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')'
-        )
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')')
 }
 
 /// 3261-19.1.2-4, the user part.
@@ -109,10 +101,7 @@ pub(crate) const fn is_header_byte(byte: u8) -> bool {
 /// What any absolute URI is made of (RFC 2396, with the brackets of RFC 2732).
 const fn is_uri_byte(byte: u8) -> bool {
     is_unreserved(byte)
-        || matches!(
-            byte,
-            b';' | b'/' | b'?' | b':' | b'@' | b'&' | b'=' | b'+' | b'$' | b',' | b'[' | b']'
-        )
+        || matches!(byte, b';' | b'/' | b'?' | b':' | b'@' | b'&' | b'=' | b'+' | b'$' | b',' | b'[' | b']')
 }
 
 const fn is_number_byte(byte: u8) -> bool {
@@ -192,11 +181,7 @@ impl<'a> Uri<'a> {
                 }
             }
         }
-        if cursor.is_empty() {
-            Ok(Self { raw, parts })
-        } else {
-            Err(bad(&cursor))
-        }
+        if cursor.is_empty() { Ok(Self { raw, parts }) } else { Err(bad(&cursor)) }
     }
 
     /// For bytes that `parse` has accepted before.
@@ -231,11 +216,7 @@ impl<'a> Uri<'a> {
 
     /// The scheme as it was spelt.
     pub(crate) fn scheme_name(&self) -> &'a [u8] {
-        Span {
-            start: 0,
-            end: self.parts.scheme_end,
-        }
-        .of(self.raw)
+        Span { start: 0, end: self.parts.scheme_end }.of(self.raw)
     }
 
     /// Whether requests can be sent to it: `sip` or `sips`.
@@ -272,9 +253,7 @@ impl<'a> Uri<'a> {
     /// The value of a parameter: `None` if it is absent, `Some(None)` if it has
     /// no value. Names match in any case and escaped or not (RFC 4475, 3.1.1.4).
     pub fn param(&self, name: &[u8]) -> Option<Option<&'a [u8]>> {
-        self.params()
-            .find(|param| eq_escaped(param.name, name, true))
-            .map(|param| param.value)
+        self.params().find(|param| eq_escaped(param.name, name, true)).map(|param| param.value)
     }
 
     /// The header components behind `?`, in order.
@@ -327,9 +306,7 @@ impl<'a> Uri<'a> {
     /// `method`, `ttl` and headers (3261-19.1.1-2).
     pub fn write_dialog_target(&self, out: &mut Vec<u8>) {
         self.write_without(out, true, |name| {
-            [&b"method"[..], b"ttl"]
-                .iter()
-                .any(|dropped| eq_escaped(name, dropped, true))
+            [&b"method"[..], b"ttl"].iter().any(|dropped| eq_escaped(name, dropped, true))
         });
     }
 
@@ -348,10 +325,7 @@ impl<'a> Uri<'a> {
             out.extend_from_slice(self.raw);
             return;
         }
-        let head = Span {
-            start: 0,
-            end: self.parts.host.end,
-        };
+        let head = Span { start: 0, end: self.parts.host.end };
         out.extend_from_slice(head.of(self.raw));
         if let Some(port) = self.parts.port.filter(|_| port) {
             push_port(out, port);
@@ -384,8 +358,7 @@ pub(crate) fn take_scheme<'a>(cursor: &mut Cursor<'a>) -> Option<&'a [u8]> {
     if !cursor.peek()?.is_ascii_alphabetic() {
         return None;
     }
-    let scheme = cursor
-        .take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
+    let scheme = cursor.take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
     cursor.eat(b':').then_some(scheme)
 }
 
@@ -408,11 +381,7 @@ fn take_user(cursor: &mut Cursor<'_>) -> Result<Option<Span>, ParseError> {
 
 fn take_number(cursor: &mut Cursor<'_>) -> bool {
     cursor.eat(b'+');
-    cursor
-        .take_while(|byte| is_number_byte(byte) || is_visual_separator(byte))
-        .iter()
-        .copied()
-        .any(is_number_byte)
+    cursor.take_while(|byte| is_number_byte(byte) || is_visual_separator(byte)).iter().copied().any(is_number_byte)
 }
 
 fn take_params(cursor: &mut Cursor<'_>) -> Result<Span, ParseError> {
@@ -426,9 +395,7 @@ fn take_params(cursor: &mut Cursor<'_>) -> Result<Span, ParseError> {
         filter.note(name);
     }
     let names = Pairs::new(cursor.since(start), b';').map(|(name, _)| name);
-    filter
-        .distinct(names)
-        .map_err(|kind| ParseError::new(kind, start))?;
+    filter.distinct(names).map_err(|kind| ParseError::new(kind, start))?;
     Ok(Span::new(start, cursor.position()))
 }
 
@@ -459,10 +426,7 @@ struct Pairs<'a> {
 impl<'a> Pairs<'a> {
     /// `component` starts with its `;` or `?`, or is empty.
     fn new(component: &'a [u8], separator: u8) -> Self {
-        Self {
-            rest: component.get(1..),
-            separator,
-        }
+        Self { rest: component.get(1..), separator }
     }
 }
 

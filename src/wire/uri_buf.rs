@@ -9,9 +9,7 @@ use core::str::FromStr;
 use super::error::{ParseError, ParseErrorKind};
 use super::host::{Host, push_port};
 use super::lex::push_display;
-use super::uri::{
-    Parts, Scheme, Uri, is_header_byte, is_param_byte, is_password_byte, is_user_byte,
-};
+use super::uri::{Parts, Scheme, Uri, is_header_byte, is_param_byte, is_password_byte, is_user_byte};
 
 /// An owned, checked URI; cloning shares the text.
 ///
@@ -77,10 +75,7 @@ impl UriBuf {
 
 impl From<Uri<'_>> for UriBuf {
     fn from(uri: Uri<'_>) -> Self {
-        Self {
-            raw: Arc::from(uri.as_bytes()),
-            parts: uri.parts(),
-        }
+        Self { raw: Arc::from(uri.as_bytes()), parts: uri.parts() }
     }
 }
 

@@ -8,18 +8,12 @@ use super::uri::{Scheme, Uri};
 
 /// Characters that an escape keeps apart from their plain form (3261-19.1.4-3).
 const fn is_reserved(byte: u8) -> bool {
-    matches!(
-        byte,
-        b';' | b'/' | b'?' | b':' | b'@' | b'&' | b'=' | b'+' | b'$' | b','
-    )
+    matches!(byte, b';' | b'/' | b'?' | b':' | b'@' | b'&' | b'=' | b'+' | b'$' | b',')
 }
 
 /// Marks that are unreserved beside letters and digits.
 const fn is_mark(byte: u8) -> bool {
-    matches!(
-        byte,
-        b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')'
-    )
+    matches!(byte, b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')')
 }
 
 /// The octets of an escaped component; `true` marks one that only its escape
@@ -55,16 +49,7 @@ pub(crate) fn eq_escaped(one: &[u8], two: &[u8], fold: bool) -> bool {
     if one == two {
         return true;
     }
-    let canonical = move |(byte, marked): (u8, bool)| {
-        (
-            if fold {
-                byte.to_ascii_lowercase()
-            } else {
-                byte
-            },
-            marked,
-        )
-    };
+    let canonical = move |(byte, marked): (u8, bool)| (if fold { byte.to_ascii_lowercase() } else { byte }, marked);
     Octets(one).map(canonical).eq(Octets(two).map(canonical))
 }
 
@@ -97,8 +82,7 @@ impl Uri<'_> {
                 number_digits(self).eq(number_digits(other)) && same_params(self, other, |_| true)
             }
             (Scheme::Other(one), Scheme::Other(two)) => {
-                one.eq_ignore_ascii_case(two)
-                    && self.as_bytes().get(one.len()..) == other.as_bytes().get(two.len()..)
+                one.eq_ignore_ascii_case(two) && self.as_bytes().get(one.len()..) == other.as_bytes().get(two.len()..)
             }
             _ => false,
         }
@@ -122,10 +106,7 @@ fn same_params(one: &Uri<'_>, two: &Uri<'_>, needed: fn(&[u8]) -> bool) -> bool 
         },
         None => !needed(param.name),
     });
-    forth
-        && two
-            .params()
-            .all(|param| !needed(param.name) || one.param(param.name).is_some())
+    forth && two.params().all(|param| !needed(param.name) || one.param(param.name).is_some())
 }
 
 fn same_headers(one: &Uri<'_>, two: &Uri<'_>) -> bool {
@@ -138,11 +119,9 @@ fn same_headers(one: &Uri<'_>, two: &Uri<'_>) -> bool {
         return false;
     }
     let within = |uri: &Uri<'_>, (name, value): (&[u8], &[u8])| {
-        uri.headers()
-            .any(|(n, v)| eq_escaped(n, name, true) && eq_escaped(v, value, true))
+        uri.headers().any(|(n, v)| eq_escaped(n, name, true) && eq_escaped(v, value, true))
     };
-    one.headers().all(|header| within(two, header))
-        && two.headers().all(|header| within(one, header))
+    one.headers().all(|header| within(two, header)) && two.headers().all(|header| within(one, header))
 }
 
 /// The number of a `tel` URI without visual separators, in lower case.
@@ -205,11 +184,7 @@ fn push_lower(out: &mut Vec<u8>, text: &[u8]) {
 
 fn push_canonical(out: &mut Vec<u8>, text: &[u8], fold: bool) {
     let folded = |byte: u8| {
-        if fold {
-            byte.to_ascii_lowercase()
-        } else {
-            byte
-        }
+        if fold { byte.to_ascii_lowercase() } else { byte }
     };
     let mut rest = text;
     while let [first, tail @ ..] = rest {

@@ -26,10 +26,9 @@ impl<'a> CSeq<'a> {
         let number = lex::parse_u32(digits);
         let blank = cursor.skip_lws();
         match (number, cursor.token()) {
-            (Some(number), Some(method)) if blank && cursor.is_empty() => Ok(Self {
-                number,
-                method: Method::from_bytes(method),
-            }),
+            (Some(number), Some(method)) if blank && cursor.is_empty() => {
+                Ok(Self { number, method: Method::from_bytes(method) })
+            }
             _ => Err(cursor.error(ParseErrorKind::BadCSeq)),
         }
     }
@@ -147,14 +146,8 @@ impl<'a> MediaType<'a> {
             return Err(cursor.error(ParseErrorKind::BadMediaType));
         };
         let params = cursor.rest();
-        lex::scan_params(Params::new(params), |_| Ok(()))
-            .map_err(|error| error.shifted(cursor.position()))?;
-        Ok(Self {
-            raw,
-            main,
-            sub,
-            params,
-        })
+        lex::scan_params(Params::new(params), |_| Ok(())).map_err(|error| error.shifted(cursor.position()))?;
+        Ok(Self { raw, main, sub, params })
     }
 
     /// The whole value.
@@ -187,8 +180,7 @@ impl<'a> MediaType<'a> {
     /// `application/pidf+xml`; parameters are not looked at.
     pub fn is(&self, text: &str) -> bool {
         text.split_once('/').is_some_and(|(main, sub)| {
-            self.main.eq_ignore_ascii_case(main.as_bytes())
-                && self.sub.eq_ignore_ascii_case(sub.as_bytes())
+            self.main.eq_ignore_ascii_case(main.as_bytes()) && self.sub.eq_ignore_ascii_case(sub.as_bytes())
         })
     }
 
@@ -226,9 +218,7 @@ impl<'a> AcceptRange<'a> {
         }
         let q = match media.param(b"q") {
             None => 1000,
-            Some(value) => value
-                .and_then(parse_q)
-                .ok_or(ParseError::new(ParseErrorKind::BadNumber, 0))?,
+            Some(value) => value.and_then(parse_q).ok_or(ParseError::new(ParseErrorKind::BadNumber, 0))?,
         };
         Ok(Self { media, q })
     }
@@ -245,10 +235,7 @@ impl<'a> AcceptRange<'a> {
 
     /// The parameters before `q`, which belong to the type.
     fn media_params(&self) -> impl Iterator<Item = Param<'a>> + use<'a> {
-        self.media
-            .params()
-            .map_while(Result::ok)
-            .take_while(|param| !param.is(b"q"))
+        self.media.params().map_while(Result::ok).take_while(|param| !param.is(b"q"))
     }
 
     /// How much it says: 0 for `*/*`, 1 for `text/*`, 2 for `text/plain`, more
@@ -256,9 +243,7 @@ impl<'a> AcceptRange<'a> {
     /// most gives its weight.
     pub fn specificity(&self) -> usize {
         let named = |part: &[u8]| usize::from(part != b"*");
-        named(self.media.main)
-            .saturating_add(named(self.media.sub))
-            .saturating_add(self.media_params().count())
+        named(self.media.main).saturating_add(named(self.media.sub)).saturating_add(self.media_params().count())
     }
 }
 

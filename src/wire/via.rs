@@ -38,8 +38,7 @@ impl<'a> Via<'a> {
     pub fn parse(value: &'a [u8]) -> Result<Self, ParseError> {
         let raw = lex::trim(value);
         let mut cursor = Cursor::new(raw);
-        let transport =
-            take_protocol(&mut cursor).ok_or_else(|| cursor.error(ParseErrorKind::BadVia))?;
+        let transport = take_protocol(&mut cursor).ok_or_else(|| cursor.error(ParseErrorKind::BadVia))?;
         if !cursor.skip_lws() {
             return Err(cursor.error(ParseErrorKind::BadVia));
         }
@@ -62,10 +61,8 @@ impl<'a> Via<'a> {
             maddr: None,
             ttl: None,
         };
-        lex::scan_params(Params::new(cursor.rest()), |param| {
-            via.read_param(param).ok_or(ParseErrorKind::BadVia)
-        })
-        .map_err(|error| error.shifted(base))?;
+        lex::scan_params(Params::new(cursor.rest()), |param| via.read_param(param).ok_or(ParseErrorKind::BadVia))
+            .map_err(|error| error.shifted(base))?;
         Ok(via)
     }
 
@@ -124,9 +121,7 @@ impl<'a> Via<'a> {
     /// Whether the branch identifies the transaction by itself: it begins with
     /// the cookie `z9hG4bK`, spelt so (3261-17.2.3-3), and goes on behind it.
     pub fn has_cookie(&self) -> bool {
-        self.branch
-            .and_then(|branch| branch.strip_prefix(COOKIE))
-            .is_some_and(|unique| !unique.is_empty())
+        self.branch.and_then(|branch| branch.strip_prefix(COOKIE)).is_some_and(|unique| !unique.is_empty())
     }
 
     /// The address that the request came from, as the receiver saw it.

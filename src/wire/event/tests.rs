@@ -118,10 +118,7 @@ fn every_parameter_is_echoed() {
         assert!(event(expected).matches(&event(input)));
     }
     let ua_profile = event("ua-profile;profile-type=device");
-    assert_eq!(
-        ua_profile.param(b"Profile-Type"),
-        Some(Some(&b"device"[..]))
-    );
+    assert_eq!(ua_profile.param(b"Profile-Type"), Some(Some(&b"device"[..])));
     assert_eq!(event("dialog;sla").param(b"sla"), Some(None));
     assert_eq!(event("dialog").param(b"sla"), None);
 }
@@ -136,27 +133,9 @@ fn subscription_state_values() {
         ("ACTIVE;EXPIRES=60", Active, None, Some(60), None),
         (" active ; expires = 60 ", Active, None, Some(60), None),
         ("pending\r\n ;expires\r\n =0", Pending, None, Some(0), None),
-        (
-            "terminated;reason=probation;retry-after=5",
-            Terminated,
-            Some(Reason::Probation),
-            None,
-            Some(5),
-        ),
-        (
-            "terminated;reason=\"timeout\"",
-            Terminated,
-            Some(Reason::Timeout),
-            None,
-            None,
-        ),
-        (
-            "terminated;reason=x-new",
-            Terminated,
-            Some(Reason::Other(b"x-new")),
-            None,
-            None,
-        ),
+        ("terminated;reason=probation;retry-after=5", Terminated, Some(Reason::Probation), None, Some(5)),
+        ("terminated;reason=\"timeout\"", Terminated, Some(Reason::Timeout), None, None),
+        ("terminated;reason=x-new", Terminated, Some(Reason::Other(b"x-new")), None, None),
         ("terminated;reason", Terminated, None, None, None),
         ("terminated;reason=", Terminated, None, None, None),
         ("terminated;reason=\"a b\"", Terminated, None, None, None),
@@ -164,48 +143,13 @@ fn subscription_state_values() {
         ("foo;expires=10", Other(b"foo"), None, Some(10), None),
         ("active;expires=-1", Active, None, None, None),
         ("active;expires=abc", Active, None, None, None),
-        (
-            "active;expires=4294967295",
-            Active,
-            None,
-            Some(u32::MAX),
-            None,
-        ),
-        (
-            "active;expires=4294967296",
-            Active,
-            None,
-            Some(u32::MAX),
-            None,
-        ),
-        (
-            "active;expires=99999999999999999999",
-            Active,
-            None,
-            Some(u32::MAX),
-            None,
-        ),
-        (
-            "terminated;retry-after=18446744073709551621",
-            Terminated,
-            None,
-            None,
-            Some(u32::MAX),
-        ),
-        (
-            "active;expires=60;x=\"a;expires=5\"",
-            Active,
-            None,
-            Some(60),
-            None,
-        ),
+        ("active;expires=4294967295", Active, None, Some(u32::MAX), None),
+        ("active;expires=4294967296", Active, None, Some(u32::MAX), None),
+        ("active;expires=99999999999999999999", Active, None, Some(u32::MAX), None),
+        ("terminated;retry-after=18446744073709551621", Terminated, None, None, Some(u32::MAX)),
+        ("active;expires=60;x=\"a;expires=5\"", Active, None, Some(60), None),
     ] {
-        let expected = SubscriptionState {
-            substate,
-            reason,
-            expires,
-            retry_after,
-        };
+        let expected = SubscriptionState { substate, reason, expires, retry_after };
         assert_eq!(state(input), expected, "{input:?}");
     }
 }
@@ -255,16 +199,7 @@ fn broken_states_are_refused() {
 /// Covers: 6665-7.2-1
 #[test]
 fn reasons_and_states_in_any_case() {
-    for name in [
-        "deactivated",
-        "probation",
-        "rejected",
-        "timeout",
-        "giveup",
-        "noresource",
-        "invariant",
-        "badfilter",
-    ] {
+    for name in ["deactivated", "probation", "rejected", "timeout", "giveup", "noresource", "invariant", "badfilter"] {
         let upper = name.to_ascii_uppercase();
         let reason = Reason::from_bytes(upper.as_bytes());
         assert!(!matches!(reason, Reason::Other(_)), "{name}");
@@ -286,23 +221,13 @@ fn reasons_and_states_in_any_case() {
 #[test]
 fn states_survive_the_round_trip() {
     let numbers = [None, Some(0), Some(1), Some(3600), Some(u32::MAX)];
-    let substates = [
-        Substate::Active,
-        Substate::Pending,
-        Substate::Terminated,
-        Substate::Other(b"x"),
-    ];
+    let substates = [Substate::Active, Substate::Pending, Substate::Terminated, Substate::Other(b"x")];
     let reasons = [None, Some(Reason::NoResource), Some(Reason::Other(b"y"))];
     for substate in substates {
         for reason in reasons {
             for expires in numbers {
                 for retry_after in numbers {
-                    let state = SubscriptionState {
-                        substate,
-                        reason,
-                        expires,
-                        retry_after,
-                    };
+                    let state = SubscriptionState { substate, reason, expires, retry_after };
                     let mut out = Vec::new();
                     state.write(&mut out);
                     assert_eq!(SubscriptionState::parse(&out), Ok(state));
@@ -318,9 +243,7 @@ fn states_survive_the_round_trip() {
 
 #[test]
 fn work_is_linear() {
-    for unit in [
-        ";", ".", "a.", ";a", ";a=", ";a=\"", "\\", "\"", "\r\n ", ",", " ;",
-    ] {
+    for unit in [";", ".", "a.", ";a", ";a=", ";a=\"", "\\", "\"", "\r\n ", ",", " ;"] {
         for head in ["", "a", "a;x=\""] {
             let input = [head, &unit.repeat(500_000 / unit.len())].concat();
             let _ = Event::parse(input.as_bytes());

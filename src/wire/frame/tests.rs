@@ -4,10 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use core::time::Duration;
 
-const LIMITS: FramerLimits = FramerLimits {
-    max_head: 200,
-    max_body: 100,
-};
+const LIMITS: FramerLimits = FramerLimits { max_head: 200, max_body: 100 };
 
 /// What came out, in words.
 fn drain(framer: &mut Framer, log: &mut Vec<String>) {
@@ -69,10 +66,7 @@ fn messages_are_cut_by_content_length() {
     let c = String::from("SIP/2.0 200 OK\r\nCONTENT-LENGTH:0007\r\n\r\n\r\n\r\nabc");
     let stream = format!("{a}{b}{c}");
     let escaped = |text: &str| format!("{}", text.as_bytes().escape_ascii());
-    assert_eq!(
-        frames(stream.as_bytes()),
-        [escaped(&a), escaped(&b), escaped(&c)]
-    );
+    assert_eq!(frames(stream.as_bytes()), [escaped(&a), escaped(&b), escaped(&c)]);
 }
 
 /// Covers: 5626-3.5-1, 3261-7.5-2, advisory P30
@@ -84,10 +78,7 @@ fn pings_and_pongs_between_messages() {
     let message = head("l: 2\r\n") + "\r\n";
     let stream = format!("\r\n{message}\r\n\r\n{message}\r\n");
     let text = format!("{}", message.as_bytes().escape_ascii());
-    assert_eq!(
-        frames(stream.as_bytes()),
-        ["pong", &text, "pong", "ping", &text, "pong"]
-    );
+    assert_eq!(frames(stream.as_bytes()), ["pong", &text, "pong", "ping", &text, "pong"]);
 }
 
 /// Covers: 3261-18.3-5, 3261-20.14-1, 3261-7.3.1-11
@@ -99,10 +90,7 @@ fn a_bad_content_length_loses_the_framing() {
         ("X: y\r\n", "MissingContentLength"),
         ("Content-Length\x0b: 3\r\n", "MissingContentLength"),
         ("Content-Length: 3\r\nl: 3\r\n", "DuplicateContentLength"),
-        (
-            "l: 3\r\nContent-Length: x\r\nl: 4\r\n",
-            "DuplicateContentLength",
-        ),
+        ("l: 3\r\nContent-Length: x\r\nl: 4\r\n", "DuplicateContentLength"),
         ("l:\r\n", "BadContentLength"),
         ("l: -1\r\n", "BadContentLength"),
         ("l: +3\r\n", "BadContentLength"),
@@ -128,14 +116,9 @@ fn a_bad_content_length_loses_the_framing() {
 
 #[test]
 fn other_protocols_are_told_at_a_boundary() {
-    for stream in [
-        &b"\x16\x03\x01\x02\x00"[..],
-        b"\0\0\0\0",
-        b" SIP/2.0",
-        b"\n",
-        b"\rx",
-        b"GET / HTTP/1.1\r\nl: 0\r\n\r\n",
-    ] {
+    for stream in
+        [&b"\x16\x03\x01\x02\x00"[..], b"\0\0\0\0", b" SIP/2.0", b"\n", b"\rx", b"GET / HTTP/1.1\r\nl: 0\r\n\r\n"]
+    {
         assert_eq!(frames(stream), ["NotSip "]);
     }
     assert_eq!(frames(b"\r\n\0"), ["pong", "NotSip "]);
@@ -161,19 +144,14 @@ fn lost_framing_hints_at_an_answer() {
     assert_eq!(hint(FramingLostReason::HeadTooLong), Some(513));
     assert_eq!(hint(FramingLostReason::BodyTooLong), Some(413));
     assert_eq!(hint(FramingLostReason::MissingContentLength), Some(400));
-    let lost = FramingLost {
-        reason: FramingLostReason::LineBreak,
-    };
+    let lost = FramingLost { reason: FramingLostReason::LineBreak };
     assert_eq!(format!("{lost}"), "bare CR or LF in the head");
 }
 
 /// Advisory P5: memory follows the octets received.
 #[test]
 fn memory_stays_within_limits_and_one_chunk() {
-    let limits = FramerLimits {
-        max_head: 1000,
-        max_body: 50_000,
-    };
+    let limits = FramerLimits { max_head: 1000, max_body: 50_000 };
     let mut framer = Framer::new(limits);
     framer.push(Instant::ZERO, head("l: 50000\r\n").as_bytes());
     assert_eq!(framer.next_message(), Ok(None));
@@ -191,16 +169,10 @@ fn memory_stays_within_limits_and_one_chunk() {
     assert!(framer.next_message().is_err());
 
     let mut framer = Framer::new(limits);
-    framer.push(
-        Instant::ZERO,
-        (head("l: 50000\r\n") + &"x".repeat(50_000)).as_bytes(),
-    );
+    framer.push(Instant::ZERO, (head("l: 50000\r\n") + &"x".repeat(50_000)).as_bytes());
     assert!(matches!(framer.next_message(), Ok(Some(Frame::Message(_)))));
     framer.push(Instant::ZERO, b"\r\n");
-    assert!(
-        framer.buffer.capacity() <= IDLE_CAPACITY,
-        "a big message leaves no big buffer"
-    );
+    assert!(framer.buffer.capacity() <= IDLE_CAPACITY, "a big message leaves no big buffer");
 }
 
 #[test]
@@ -210,12 +182,7 @@ fn a_caller_that_never_drains_is_bounded_too() {
         framer.push(Instant::ZERO, &[b'\r', b'\n'].repeat(50));
     }
     assert!(framer.buffer.capacity() <= 300 + 200);
-    assert_eq!(
-        framer.next_message(),
-        Err(FramingLost {
-            reason: FramingLostReason::NotDrained
-        })
-    );
+    assert_eq!(framer.next_message(), Err(FramingLost { reason: FramingLostReason::NotDrained }));
 }
 
 /// Advisory P26: a slow sender can be told from an idle one.
@@ -223,10 +190,7 @@ fn a_caller_that_never_drains_is_bounded_too() {
 fn idle_and_waiting_times_are_exposed() {
     let at = |secs| Instant::ZERO + Duration::from_secs(secs);
     let mut framer = Framer::new(LIMITS);
-    assert_eq!(
-        (framer.last_activity(), framer.waiting_since()),
-        (None, None)
-    );
+    assert_eq!((framer.last_activity(), framer.waiting_since()), (None, None));
     for (secs, octet) in head("l: 1\r\n").bytes().enumerate() {
         let secs = u64::try_from(secs).unwrap();
         framer.push(at(secs), &[octet]);
@@ -245,14 +209,8 @@ fn idle_and_waiting_times_are_exposed() {
 /// A head that comes octet by octet is not searched from its start each time.
 #[test]
 fn the_search_for_the_end_of_a_head_resumes() {
-    let mut framer = Framer::new(FramerLimits {
-        max_head: 100_000,
-        max_body: 0,
-    });
-    framer.push(
-        Instant::ZERO,
-        head(&"X: y\r\n".repeat(100)).trim_end().as_bytes(),
-    );
+    let mut framer = Framer::new(FramerLimits { max_head: 100_000, max_body: 0 });
+    framer.push(Instant::ZERO, head(&"X: y\r\n".repeat(100)).trim_end().as_bytes());
     assert_eq!(framer.next_message(), Ok(None));
     let len = framer.buffered();
     assert_eq!(framer.state, State::Head { scanned: len });

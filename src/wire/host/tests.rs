@@ -124,9 +124,7 @@ fn host_and_port() {
         assert_eq!(out, written.as_bytes());
         assert_eq!(HostPort::parse(written.as_bytes()).unwrap(), parsed);
     }
-    for text in [
-        "", ":5060", "h:", "h:65536", "h:-1", "h: 5060", "h:5060x", "::1",
-    ] {
+    for text in ["", ":5060", "h:", "h:65536", "h:-1", "h: 5060", "h:5060x", "::1"] {
         assert!(text.parse::<HostPort>().is_err(), "{text}");
     }
     let address: SocketAddr = "[2001:db8::1]:5060".parse().unwrap();

@@ -41,11 +41,7 @@ fn each_byte_may_stand_in_quotes_or_not() {
         assert_eq!(quoted(&input) == Some(&input[..]), plain, "plain {byte:#x}");
         let escaped = byte < 0x80 && byte != b'\r' && byte != b'\n';
         let input = [b'"', b'\\', byte, b'"'];
-        assert_eq!(
-            quoted(&input) == Some(&input[..]),
-            escaped,
-            "escaped {byte:#x}"
-        );
+        assert_eq!(quoted(&input) == Some(&input[..]), escaped, "escaped {byte:#x}");
     }
 }
 
@@ -76,14 +72,7 @@ fn quoted_strings_end_where_they_should() {
 
 #[test]
 fn quoting_and_unquoting_are_inverse() {
-    for text in [
-        "",
-        "plain",
-        "with \"quotes\" and \\",
-        "\\",
-        "\"",
-        "J\u{fc}rgen",
-    ] {
+    for text in ["", "plain", "with \"quotes\" and \\", "\\", "\"", "J\u{fc}rgen"] {
         let mut written = Vec::new();
         push_quoted(&mut written, text.as_bytes());
         assert_eq!(quoted(&written), Some(&written[..]));
@@ -138,10 +127,7 @@ fn lists_split_at_free_commas() {
         ("a,,b", &["a", "", "b"]),
         ("a,", &["a", ""]),
         (",", &["", ""]),
-        (
-            "\"a,b\" <sip:x,y@z>, <sip:w>",
-            &["\"a,b\" <sip:x,y@z>", "<sip:w>"],
-        ),
+        ("\"a,b\" <sip:x,y@z>, <sip:w>", &["\"a,b\" <sip:x,y@z>", "<sip:w>"]),
         ("\"a\\\",b\",c", &["\"a\\\",b\"", "c"]),
         ("\"<\",<\">,b", &["\"<\"", "<\">", "b"]),
         ("\"open,a,b", &["\"open,a,b"]),
@@ -163,25 +149,13 @@ fn parameters_are_read_in_every_layout() {
     assert_eq!(params(";a"), vec![("a", None)]);
     assert_eq!(
         params(";a;b=1;c=\"x;y=\\\"\";d"),
-        vec![
-            ("a", None),
-            ("b", Some("1")),
-            ("c", Some("\"x;y=\\\"\"")),
-            ("d", None)
-        ]
+        vec![("a", None), ("b", Some("1")), ("c", Some("\"x;y=\\\"\"")), ("d", None)]
     );
-    assert_eq!(
-        params(" ; a = b\r\n ;\tc \r\n = \"d\" "),
-        vec![("a", Some("b")), ("c", Some("\"d\""))]
-    );
+    assert_eq!(params(" ; a = b\r\n ;\tc \r\n = \"d\" "), vec![("a", Some("b")), ("c", Some("\"d\""))]);
     assert_eq!(params(";a="), vec![("a", Some(""))]);
     assert_eq!(
         params(";received=2001:db8::1;x=[::1]:5060;b=z9hG4bK/a+b=="),
-        vec![
-            ("received", Some("2001:db8::1")),
-            ("x", Some("[::1]:5060")),
-            ("b", Some("z9hG4bK/a+b==")),
-        ]
+        vec![("received", Some("2001:db8::1")), ("x", Some("[::1]:5060")), ("b", Some("z9hG4bK/a+b==")),]
     );
 }
 
@@ -237,10 +211,7 @@ fn tolerant_walks_pass_over_empty_parameters() {
 fn doubled_names_are_found_however_many() {
     let scan = |input: &[u8]| scan_params(Params::new(input), |_| Ok(())).map_err(|e| e.kind);
     assert_eq!(scan(b";a;b;c=1"), Ok(()));
-    assert_eq!(
-        scan(b";tag=1;TAG=2"),
-        Err(ParseErrorKind::DuplicateParameter)
-    );
+    assert_eq!(scan(b";tag=1;TAG=2"), Err(ParseErrorKind::DuplicateParameter));
     assert_eq!(scan(b";a;b;a"), Err(ParseErrorKind::DuplicateParameter));
 
     // Every count up to the limit, the double at the far ends.
@@ -260,9 +231,7 @@ fn doubled_names_are_found_however_many() {
 /// The sieve may only be wrong in one direction.
 #[test]
 fn the_sieve_lets_no_double_through() {
-    let names = [
-        "a", "A", "ab", "ba", "tag", "gat", "tg", "expires", "e0pi00s",
-    ];
+    let names = ["a", "A", "ab", "ba", "tag", "gat", "tg", "expires", "e0pi00s"];
     for one in names {
         for two in names {
             let mut filter = NameFilter::default();

@@ -27,9 +27,7 @@ const OK: &str = "SIP/2.0 200 OK\r\n\
     Content-Length: 0\r\n\r\n";
 
 fn kind(message: &str) -> Option<ParseErrorKind> {
-    Message::parse(message.as_bytes())
-        .err()
-        .map(|error| error.kind)
+    Message::parse(message.as_bytes()).err().map(|error| error.kind)
 }
 
 /// `GOOD` with one piece replaced; the piece must be there.
@@ -41,19 +39,13 @@ fn with(old: &str, new: &str) -> String {
 #[test]
 fn a_sound_request_is_read() {
     let message = Message::parse(GOOD.as_bytes()).unwrap();
-    let start = StartLine::Request {
-        method: Method::Subscribe,
-        uri: b"sip:bob@example.com",
-    };
+    let start = StartLine::Request { method: Method::Subscribe, uri: b"sip:bob@example.com" };
     assert_eq!(message.start_line(), start);
     assert_eq!(message.method(), Some(Method::Subscribe));
     assert_eq!(message.status(), None);
     assert_eq!(message.request_uri(), Some(&b"sip:bob@example.com"[..]));
     assert_eq!(message.fields().len(), 10);
-    assert_eq!(
-        message.field(HeaderName::CSeq, 0),
-        Some(&b"7 SUBSCRIBE"[..])
-    );
+    assert_eq!(message.field(HeaderName::CSeq, 0), Some(&b"7 SUBSCRIBE"[..]));
     assert_eq!(message.field(HeaderName::CSeq, 1), None);
     assert_eq!(message.field(HeaderName::Route, 0), None);
     assert_eq!(message.head(), GOOD.as_bytes());
@@ -66,13 +58,7 @@ fn a_sound_request_is_read() {
 #[test]
 fn a_sound_response_is_read() {
     let message = Message::parse(OK.as_bytes()).unwrap();
-    assert_eq!(
-        message.start_line(),
-        StartLine::Response {
-            status: StatusCode::OK,
-            reason: b"OK"
-        }
-    );
+    assert_eq!(message.start_line(), StartLine::Response { status: StatusCode::OK, reason: b"OK" });
     assert_eq!((message.method(), message.request_uri()), (None, None));
     let reason = |line: &str| {
         let text = OK.replacen("SIP/2.0 200 OK", line, 1);
@@ -94,20 +80,10 @@ fn a_sound_response_is_read() {
         "SIP/2.0 200\tx",
         "SIP/2.0 ",
     ] {
-        assert_eq!(
-            reason(line).unwrap_err().kind,
-            ParseErrorKind::BadStatus,
-            "{line}"
-        );
+        assert_eq!(reason(line).unwrap_err().kind, ParseErrorKind::BadStatus, "{line}");
     }
-    assert_eq!(
-        reason("SIP/3.0 200 OK").unwrap_err().kind,
-        ParseErrorKind::Version
-    );
-    assert_eq!(
-        reason("SIP/2 200 OK").unwrap_err().kind,
-        ParseErrorKind::StartLine
-    );
+    assert_eq!(reason("SIP/3.0 200 OK").unwrap_err().kind, ParseErrorKind::Version);
+    assert_eq!(reason("SIP/2 200 OK").unwrap_err().kind, ParseErrorKind::StartLine);
 }
 
 /// Covers: 3261-7.1-1, 3261-7.1-2, 3261-7.1-3
@@ -134,8 +110,7 @@ fn request_lines_are_judged() {
     ] {
         assert_eq!(kind(&with(line, text)), expect, "{text}");
     }
-    let lower =
-        with(line, "subscribe sip:bob@example.com SIP/2.0").replace("7 SUBSCRIBE", "7 subscribe");
+    let lower = with(line, "subscribe sip:bob@example.com SIP/2.0").replace("7 SUBSCRIBE", "7 subscribe");
     let message = Message::parse(lower.as_bytes()).unwrap();
     assert_eq!(message.method(), Some(Method::Other(b"subscribe")));
 }
@@ -146,10 +121,7 @@ fn defects_leave_the_rest_readable() {
     let text = with("sip:bob@example.com SIP/2.0", "sip:bob@example.com SIP/3.0");
     let message = Message::scan(text.as_bytes()).unwrap();
     let defect = message.defect().unwrap();
-    assert_eq!(
-        (defect.kind, defect.status_hint()),
-        (ParseErrorKind::Version, StatusCode::VERSION_NOT_SUPPORTED)
-    );
+    assert_eq!((defect.kind, defect.status_hint()), (ParseErrorKind::Version, StatusCode::VERSION_NOT_SUPPORTED));
     assert_eq!(defect.offset, 30);
     assert!(message.field(HeaderName::Via, 0).is_some());
 }
@@ -190,15 +162,9 @@ fn empty_lines_before_a_message_are_skipped() {
 /// Covers: 3261-7.3.1-1, 3261-7.3.1-2, advisories P15 and P16
 #[test]
 fn field_lines_in_every_layout() {
-    let text = with(
-        "Event: presence\r\n",
-        "eVeNt \t :\r\n \t presence;\r\n\tid=1 \r\n  \r\n",
-    );
+    let text = with("Event: presence\r\n", "eVeNt \t :\r\n \t presence;\r\n\tid=1 \r\n  \r\n");
     let message = Message::parse(text.as_bytes()).unwrap();
-    assert_eq!(
-        message.field(HeaderName::Event, 0),
-        Some(&b"presence;\r\n\tid=1"[..])
-    );
+    assert_eq!(message.field(HeaderName::Event, 0), Some(&b"presence;\r\n\tid=1"[..]));
     let text = with("Event: presence\r\n", "o:presence\r\nSubject:\r\ns:  \r\n");
     let message = Message::parse(text.as_bytes()).unwrap();
     assert_eq!(message.field(HeaderName::Event, 0), Some(&b"presence"[..]));
@@ -206,12 +172,7 @@ fn field_lines_in_every_layout() {
     assert_eq!(message.field(HeaderName::Subject, 1), Some(&b""[..]));
     assert_eq!(message.field(HeaderName::Subject, 2), None);
     // A line break before the colon, or a control character: no such header.
-    for bad in [
-        "To\x0b: <sip:b@c>\r\n",
-        "To\x01: <sip:b@c>\r\n",
-        "To\r\n : <sip:b@c>\r\n",
-        "To <sip:b@c>\r\n",
-    ] {
+    for bad in ["To\x0b: <sip:b@c>\r\n", "To\x01: <sip:b@c>\r\n", "To\r\n : <sip:b@c>\r\n", "To <sip:b@c>\r\n"] {
         let text = with("To: <sip:bob@example.com>\r\n", bad);
         assert_eq!(kind(&text), Some(ParseErrorKind::MissingTo), "{bad:?}");
     }
@@ -228,35 +189,22 @@ fn lines_of_one_name_keep_their_order() {
     );
     let message = Message::scan(text.as_bytes()).unwrap();
     assert_eq!(message.field(HeaderName::Via, 1), Some(&b"second"[..]));
-    assert_eq!(
-        message.field(HeaderName::Via, 2),
-        Some(&b"third, fourth"[..])
-    );
+    assert_eq!(message.field(HeaderName::Via, 2), Some(&b"third, fourth"[..]));
     assert_eq!(message.field(HeaderName::Via, 3), None);
-    assert_eq!(
-        message.field(HeaderName::Other(b"v"), 1),
-        Some(&b"second"[..])
-    );
+    assert_eq!(message.field(HeaderName::Other(b"v"), 1), Some(&b"second"[..]));
     assert_eq!(message.field(HeaderName::Route, 1), Some(&b"<sip:r2>"[..]));
     assert_eq!(message.field(HeaderName::Other(b"X-a"), 0), Some(&b"1"[..]));
     assert_eq!(message.field(HeaderName::Other(b"X-A"), 1), Some(&b"2"[..]));
     assert_eq!(message.field(HeaderName::Other(b"X-A"), 2), None);
-    let names: Vec<_> = message
-        .fields()
-        .map(|field| field.name)
-        .filter(|name| *name == HeaderName::Via)
-        .collect();
+    let names: Vec<_> = message.fields().map(|field| field.name).filter(|name| *name == HeaderName::Via).collect();
     assert_eq!(names.len(), 3);
 }
 
 /// Covers: 3261-7.3.1-2
 #[test]
 fn bare_line_breaks_are_defects_and_split_nothing() {
-    for (bad, at) in [
-        ("Event: a\nTo: x\r\n", "a\nTo: x"),
-        ("Event: a\rTo: x\r\n", "a\rTo: x"),
-        ("Event: a\r\r\n", "a"),
-    ] {
+    for (bad, at) in [("Event: a\nTo: x\r\n", "a\nTo: x"), ("Event: a\rTo: x\r\n", "a\rTo: x"), ("Event: a\r\r\n", "a")]
+    {
         let text = with("Event: presence\r\n", bad);
         let message = Message::scan(text.as_bytes()).unwrap();
         assert_eq!(message.defect().unwrap().kind, ParseErrorKind::LineBreak);
@@ -272,9 +220,7 @@ fn bare_line_breaks_are_defects_and_split_nothing() {
 /// Covers: 3261-18.3-1, 3261-18.3-2, 3261-18.3-3, 3261-18.3-4, 3261-20.14-1
 #[test]
 fn content_length_decides_where_the_body_ends() {
-    let body = |length: &str, rest: &str| {
-        with("Content-Length: 0\r\n\r\n", &format!("{length}\r\n{rest}"))
-    };
+    let body = |length: &str, rest: &str| with("Content-Length: 0\r\n\r\n", &format!("{length}\r\n{rest}"));
     for (length, rest, expect) in [
         ("Content-Length: 2\r\n", "abcde", Ok("ab")),
         ("l:5\r\n", "abcde", Ok("abcde")),
@@ -282,41 +228,19 @@ fn content_length_decides_where_the_body_ends() {
         ("", "abcde", Ok("abcde")),
         ("", "", Ok("")),
         ("l: 0\r\n", "abcde", Ok("")),
-        (
-            "l: 6\r\n",
-            "abcde",
-            Err(ParseErrorKind::BodyShorterThanContentLength),
-        ),
-        (
-            "l: 9999\r\n",
-            "abcde",
-            Err(ParseErrorKind::BodyShorterThanContentLength),
-        ),
+        ("l: 6\r\n", "abcde", Err(ParseErrorKind::BodyShorterThanContentLength)),
+        ("l: 9999\r\n", "abcde", Err(ParseErrorKind::BodyShorterThanContentLength)),
         ("l: -1\r\n", "abcde", Err(ParseErrorKind::BadContentLength)),
         ("l: +5\r\n", "abcde", Err(ParseErrorKind::BadContentLength)),
         ("l: 5 5\r\n", "abcde", Err(ParseErrorKind::BadContentLength)),
-        (
-            "l: 4294967301\r\n",
-            "abcde",
-            Err(ParseErrorKind::BadContentLength),
-        ),
+        ("l: 4294967301\r\n", "abcde", Err(ParseErrorKind::BadContentLength)),
         ("l:\r\n", "abcde", Err(ParseErrorKind::BadContentLength)),
-        (
-            "l: 5\r\nl: 4\r\n",
-            "abcde",
-            Err(ParseErrorKind::DuplicateHeader),
-        ),
-        (
-            "l: 5\r\nContent-Length: 5\r\n",
-            "abcde",
-            Err(ParseErrorKind::DuplicateHeader),
-        ),
+        ("l: 5\r\nl: 4\r\n", "abcde", Err(ParseErrorKind::DuplicateHeader)),
+        ("l: 5\r\nContent-Length: 5\r\n", "abcde", Err(ParseErrorKind::DuplicateHeader)),
     ] {
         let text = body(length, rest);
         let parsed = Message::parse(text.as_bytes());
-        let found = parsed
-            .as_ref()
-            .map(|message| core::str::from_utf8(message.body()).unwrap());
+        let found = parsed.as_ref().map(|message| core::str::from_utf8(message.body()).unwrap());
         assert_eq!(found.map_err(|error| error.kind), expect, "{length:?}");
     }
     let text = body("l: 2\r\n", "abcde");
@@ -329,10 +253,7 @@ fn content_length_decides_where_the_body_ends() {
 fn mandatory_headers_are_missed() {
     use ParseErrorKind as K;
     for (line, expect) in [
-        (
-            "Via: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKx\r\n",
-            K::MissingVia,
-        ),
+        ("Via: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKx\r\n", K::MissingVia),
         ("From: <sip:alice@example.com>;tag=a1\r\n", K::MissingFrom),
         ("To: <sip:bob@example.com>\r\n", K::MissingTo),
         ("Call-ID: 1@192.0.2.1\r\n", K::MissingCallId),
@@ -342,12 +263,7 @@ fn mandatory_headers_are_missed() {
         assert_eq!(kind(&with(line, "")), Some(expect));
     }
     for line in [1, 2, 4, 5] {
-        let without: Vec<&str> = OK
-            .split("\r\n")
-            .enumerate()
-            .filter(|(n, _)| *n != line)
-            .map(|(_, l)| l)
-            .collect();
+        let without: Vec<&str> = OK.split("\r\n").enumerate().filter(|(n, _)| *n != line).map(|(_, l)| l).collect();
         assert!(kind(&without.join("\r\n")).is_some(), "line {line}");
     }
 }
@@ -371,16 +287,10 @@ fn doubled_headers_with_one_value_are_refused() {
         assert_eq!(kind(&text), Some(ParseErrorKind::DuplicateHeader), "{line}");
     }
     // Doubled, but not needed here.
-    for line in [
-        "Subject: a\r\nSubject: b",
-        "Date: x\r\nDate: y",
-        "Subscription-State: active\r\nSubscription-State: active",
-    ] {
-        assert_eq!(
-            kind(&with("Contact: ", &format!("{line}\r\nContact: "))),
-            None,
-            "{line}"
-        );
+    for line in
+        ["Subject: a\r\nSubject: b", "Date: x\r\nDate: y", "Subscription-State: active\r\nSubscription-State: active"]
+    {
+        assert_eq!(kind(&with("Contact: ", &format!("{line}\r\nContact: "))), None, "{line}");
     }
     let notify = GOOD.replace("SUBSCRIBE", "NOTIFY").replacen(
         "Contact: ",
@@ -388,11 +298,7 @@ fn doubled_headers_with_one_value_are_refused() {
         1,
     );
     assert_eq!(kind(&notify), Some(ParseErrorKind::DuplicateHeader));
-    let response = OK.replacen(
-        "Expires: 3600\r\n",
-        "Event: a\r\nEvent: b\r\nExpires: 3600\r\n",
-        1,
-    );
+    let response = OK.replacen("Expires: 3600\r\n", "Event: a\r\nEvent: b\r\nExpires: 3600\r\n", 1);
     assert_eq!(kind(&response), None);
 }
 
@@ -417,35 +323,19 @@ fn a_bad_optional_header_sinks_nothing() {
     let at = bytes.iter().position(|byte| *byte == b'#').unwrap();
     bytes[at] = 0xff;
     let message = Message::parse(&bytes).unwrap();
-    assert_eq!(
-        message.field(HeaderName::Other(b"X-Foo"), 0),
-        Some(&b"\xff#"[..])
-    );
+    assert_eq!(message.field(HeaderName::Other(b"X-Foo"), 0), Some(&b"\xff#"[..]));
 }
 
 /// Trap I01: any number of lines, bounded memory, a defined result.
 #[test]
 fn the_number_of_field_lines_is_bounded() {
     let mandatory = 10;
-    let lines = |count: usize| {
-        with(
-            "Contact: ",
-            &("Accept: a/b\r\n".repeat(count) + "Contact: "),
-        )
-    };
+    let lines = |count: usize| with("Contact: ", &("Accept: a/b\r\n".repeat(count) + "Contact: "));
     let text = lines(MAX_HEADERS - mandatory);
     let message = Message::parse(text.as_bytes()).unwrap();
     assert_eq!(message.fields().len(), MAX_HEADERS);
-    assert!(
-        message
-            .field(HeaderName::Accept, MAX_HEADERS - mandatory - 1)
-            .is_some()
-    );
-    assert!(
-        message
-            .field(HeaderName::Accept, MAX_HEADERS - mandatory)
-            .is_none()
-    );
+    assert!(message.field(HeaderName::Accept, MAX_HEADERS - mandatory - 1).is_some());
+    assert!(message.field(HeaderName::Accept, MAX_HEADERS - mandatory).is_none());
     assert_eq!(message.field(HeaderName::ContentLength, 0), Some(&b"0"[..]));
     for count in [MAX_HEADERS - mandatory + 1, 10_000] {
         let text = lines(count);
@@ -489,4 +379,76 @@ fn long_names_and_values_keep_their_bounds() {
             assert_eq!(parsed.unwrap_err().kind, ParseErrorKind::HeadTooLong);
         }
     }
+}
+
+/// Covers: 3261-20-4, 3261-20-6, 3261-20-3, 3261-20-1, 3261-7.3.1-7,
+/// 3261-7.3.1-10, advisories P7, P12, P13
+#[test]
+fn mandatory_values_must_parse() {
+    use ParseErrorKind as K;
+    let via = "Via: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKx";
+    let from = "From: <sip:alice@example.com>;tag=a1";
+    let to = "To: <sip:bob@example.com>";
+    for (old, new, expect) in [
+        ("CSeq: 7 S", "CSeq: 4294967295 S", None),
+        ("CSeq: 7 S", "CSeq: 2147483648\r\n S", None),
+        ("CSeq: 7 S", "CSeq: 4294967296 S", Some(K::BadCSeq)),
+        ("CSeq: 7 S", "CSeq: -7 S", Some(K::BadCSeq)),
+        ("CSeq: 7 S", "CSeq: 7S", Some(K::BadCSeq)),
+        ("CSeq: 7 SUBSCRIBE", "CSeq: 7", Some(K::BadCSeq)),
+        ("CSeq: 7 SUBSCRIBE", "CSeq: 7 NOTIFY", Some(K::CSeqMethodMismatch)),
+        ("CSeq: 7 SUBSCRIBE", "CSeq: 7 subscribe", Some(K::CSeqMethodMismatch)),
+        ("Forwards: 70", "Forwards: 0", None),
+        ("Forwards: 70", "Forwards: 0068", None),
+        ("Forwards: 70", "Forwards: 255", None),
+        ("Forwards: 70", "Forwards: 256", Some(K::BadMaxForwards)),
+        ("Forwards: 70", "Forwards: -1", Some(K::BadMaxForwards)),
+        ("Forwards: 70", "Forwards:", Some(K::BadMaxForwards)),
+        ("Call-ID: 1@192.0.2.1", "Call-ID:", Some(K::BadCallId)),
+        ("Call-ID: 1@192.0.2.1", "Call-ID: 1 2", Some(K::BadCallId)),
+        (from, "From: sip:alice@example.com;tag=a1", None),
+        (from, "From: <sip:alice@example.com;tag=a1", Some(K::BadFrom)),
+        (from, "From: \"Alice <sip:alice@example.com>", Some(K::BadFrom)),
+        (from, "From:", Some(K::BadFrom)),
+        (from, "From: <sip:a@b>;tag=1;TAG=2", Some(K::DuplicateParameter)),
+        (to, "To: <sip:bob@example.com>;;tag=", Some(K::BadTo)),
+        (via, "Via: SIP / 2.0\r\n / UDP\t192.0.2.1 : 5060 ; branch = z9hG4bKx", None),
+        (via, "Via: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKx, SIP/2.0/TCP b", None),
+        (via, "Via:", Some(K::BadVia)),
+        (via, "Via: SIP/2.0/UDP", Some(K::BadVia)),
+        (via, "Via: SIP/2.0/UDP a;branch=1;branch=2", Some(K::DuplicateParameter)),
+        (via, "Via: , SIP/2.0/UDP a;branch=1", Some(K::BadVia)),
+        (via, "Via: SIP/2.0/UDP a,,SIP/2.0/UDP b", Some(K::BadVia)),
+        (via, "Via: SIP/2.0/UDP a\r\nVia: x", Some(K::BadVia)),
+        ("sip:bob@example.com SIP", "sip:bob@ SIP", Some(K::BadHost)),
+        ("sip:bob@example.com SIP", "sip:bob@example.com:99999 SIP", Some(K::BadHost)),
+        ("sip:bob@example.com SIP", "bob SIP", Some(K::BadUri)),
+        ("sip:bob@example.com SIP", "sip:b%6@example.com SIP", Some(K::BadUri)),
+        ("sip:bob@example.com SIP", "tel:+49301234 SIP", None),
+        ("sip:bob@example.com SIP", "nobody:knows SIP", None),
+    ] {
+        assert_eq!(kind(&with(old, new)), expect, "{new:?}");
+    }
+}
+
+/// In a response only what routes it must be sound.
+#[test]
+fn responses_are_judged_by_their_own_measure() {
+    let broken = OK.replacen("CSeq: 7", "CSeq: 4294967296", 1);
+    assert_eq!(kind(&broken), Some(ParseErrorKind::BadCSeq));
+    let two = OK.replacen("From: ", "Via: x\r\nFrom: ", 1);
+    assert_eq!(kind(&two), None);
+    let other_method = OK.replacen("7 SUBSCRIBE", "7 NOTIFY", 1);
+    assert_eq!(kind(&other_method), None);
+}
+
+#[test]
+fn defects_name_their_place() {
+    let text = with("Forwards: 70", "Forwards: x");
+    let defect = Message::parse(text.as_bytes()).unwrap_err();
+    let at = text.find(": x\r\n").unwrap() + 2;
+    assert_eq!(usize::try_from(defect.offset).unwrap(), at);
+    let text = with("sip:bob@example.com SIP", "sip:bob@ SIP");
+    let defect = Message::parse(text.as_bytes()).unwrap_err();
+    assert_eq!(usize::try_from(defect.offset).unwrap(), text.find(" SIP").unwrap());
 }

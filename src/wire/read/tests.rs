@@ -57,10 +57,7 @@ fn every_header_of_a_message_is_read() {
     let via = top_via(&message).unwrap();
     assert_eq!(via.branch(), Some(&b"z9hG4bKx"[..]));
     let branches: Vec<_> = vias(&message).map(|via| via.unwrap().branch()).collect();
-    assert_eq!(
-        branches,
-        [Some(&b"z9hG4bKx"[..]), Some(b"z9hG4bKy"), Some(b"z9hG4bKz")]
-    );
+    assert_eq!(branches, [Some(&b"z9hG4bKx"[..]), Some(b"z9hG4bKy"), Some(b"z9hG4bKz")]);
     assert_eq!(from(&message).unwrap().tag(), Some(&b"1"[..]));
     assert_eq!(from(&message).unwrap().display(), Some(&b"\"A, B\""[..]));
     assert_eq!(to(&message).unwrap().uri(), b"sip:a@b");
@@ -69,24 +66,13 @@ fn every_header_of_a_message_is_read() {
     assert_eq!((cseq.number, cseq.method), (3, Method::Notify));
     assert_eq!(max_forwards(&message), Ok(Some(70)));
     let event = event(&message).unwrap().unwrap();
-    assert_eq!(
-        (event.event_type(), event.id()),
-        (&b"presence"[..], Some(&b"7"[..]))
-    );
+    assert_eq!((event.event_type(), event.id()), (&b"presence"[..], Some(&b"7"[..])));
     let state = subscription_state(&message).unwrap().unwrap();
-    assert_eq!(
-        (state.substate, state.expires),
-        (Substate::Active, Some(60))
-    );
+    assert_eq!((state.substate, state.expires), (Substate::Active, Some(60)));
     assert_eq!(only_contact(&message).unwrap().unwrap().uri(), b"sip:b@h");
     let routes: Vec<_> = record_routes(&message).map(|r| r.unwrap().uri()).collect();
     assert_eq!(routes, [&b"sip:p1;lr"[..], b"sip:p2;lr", b"sip:p3;lr"]);
-    assert!(
-        content_type(&message)
-            .unwrap()
-            .unwrap()
-            .is("application/pidf+xml")
-    );
+    assert!(content_type(&message).unwrap().unwrap().is("application/pidf+xml"));
     assert!(supported(&message).eq([&b"eventlist"[..], b"path"]));
     assert!(allow_events(&message).eq([&b"presence"[..], b"dialog"]));
     assert!(allow(&message).eq([&b"NOTIFY"[..]]));
@@ -101,16 +87,9 @@ fn every_header_of_a_message_is_read() {
 #[test]
 fn layouts_of_a_list_read_equal() {
     let layouts = [
-        Lines::new([
-            ("Route", "<sip:a;lr>,<sip:b;lr>"),
-            ("Route", "<sip:c,d;lr>"),
-        ]),
+        Lines::new([("Route", "<sip:a;lr>,<sip:b;lr>"), ("Route", "<sip:c,d;lr>")]),
         Lines::new([("Route", "<sip:a;lr> , <sip:b;lr>\r\n , <sip:c,d;lr>")]),
-        Lines::new([
-            ("route", "<sip:a;lr>"),
-            ("ROUTE", "<sip:b;lr>"),
-            ("Route", "<sip:c,d;lr>"),
-        ]),
+        Lines::new([("route", "<sip:a;lr>"), ("ROUTE", "<sip:b;lr>"), ("Route", "<sip:c,d;lr>")]),
     ];
     for view in &layouts {
         let uris: Vec<_> = routes(view).map(|route| route.unwrap().uri()).collect();
@@ -151,10 +130,7 @@ fn needed_headers_are_missed_and_counted() {
     assert_eq!(call_id(&twice).unwrap_err().kind, K::DuplicateHeader);
     assert_eq!(cseq(&twice).unwrap_err().kind, K::DuplicateHeader);
     assert_eq!(event(&twice).unwrap_err().kind, K::DuplicateHeader);
-    assert_eq!(
-        subscription_state(&twice).unwrap_err().kind,
-        K::DuplicateHeader
-    );
+    assert_eq!(subscription_state(&twice).unwrap_err().kind, K::DuplicateHeader);
     assert_eq!(max_forwards(&twice).unwrap_err().kind, K::DuplicateHeader);
     assert_eq!(content_type(&twice).unwrap_err().kind, K::DuplicateHeader);
 }
@@ -181,10 +157,7 @@ fn errors_name_their_header() {
     assert_eq!(cseq(&view).unwrap_err().kind, K::BadCSeq);
     assert_eq!(top_via(&view).unwrap_err().kind, K::BadVia);
     assert_eq!(event(&view).unwrap_err().kind, K::BadEvent);
-    assert_eq!(
-        subscription_state(&view).unwrap_err().kind,
-        K::BadSubscriptionState
-    );
+    assert_eq!(subscription_state(&view).unwrap_err().kind, K::BadSubscriptionState);
     assert_eq!(max_forwards(&view).unwrap_err().kind, K::BadMaxForwards);
     assert_eq!(content_type(&view).unwrap_err().kind, K::BadMediaType);
     assert_eq!(first_contact(&view).unwrap_err().kind, K::BadContact);
@@ -232,13 +205,7 @@ fn durations_are_read_sanely() {
         assert_eq!(min_expires(&view), expected, "{value}");
     }
     let view = Lines::new([("Retry-After", "5 (busy);duration=3")]);
-    assert_eq!(
-        retry_after(&view),
-        Some(RetryAfter {
-            seconds: 5,
-            duration: Some(3)
-        })
-    );
+    assert_eq!(retry_after(&view), Some(RetryAfter { seconds: 5, duration: Some(3) }));
     assert_eq!(retry_after(&Lines::new([("Retry-After", "soon")])), None);
     assert_eq!(retry_after(&Lines::new([])), None);
 }
@@ -259,21 +226,12 @@ fn every_accept_value_counts() {
 
     // Absent and empty are told apart by the field alone.
     assert_eq!(accept(&Lines::new([("Accept", "")])).count(), 0);
-    assert_eq!(
-        accept(&Lines::new([("Accept", "a/b, x")]))
-            .filter(Result::is_err)
-            .count(),
-        1
-    );
+    assert_eq!(accept(&Lines::new([("Accept", "a/b, x")])).filter(Result::is_err).count(), 1);
 }
 
 #[test]
 fn tokens_pass_over_nothing_but_gaps() {
-    let view = Lines::new([
-        ("Require", "a,, b "),
-        ("Require", ""),
-        ("Require", "c d, e"),
-    ]);
+    let view = Lines::new([("Require", "a,, b "), ("Require", ""), ("Require", "c d, e")]);
     assert!(require(&view).eq([&b"a"[..], b"b", b"c d", b"e"]));
     let view = Lines::new([("Unsupported", "x"), ("Supported", "")]);
     assert!(unsupported(&view).eq([&b"x"[..]]));

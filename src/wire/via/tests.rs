@@ -19,32 +19,17 @@ fn blanks_may_stand_wherever_the_grammar_allows() {
     for (input, host, port, branch) in [
         ("SIP/2.0/UDP h;branch=z9hG4bKx", "h", None, Some("z9hG4bKx")),
         ("SIP/2.0/UDP h:5061", "h", Some(5061), None),
-        (
-            "SIP / 2.0 / UDP host : 5060 ; branch = z9hG4bKx",
-            "host",
-            Some(5060),
-            Some("z9hG4bKx"),
-        ),
+        ("SIP / 2.0 / UDP host : 5060 ; branch = z9hG4bKx", "host", Some(5060), Some("z9hG4bKx")),
         (
             "SIP  / 2.0\r\n /\r\n UDP\r\n\t192.0.2.2\r\n :5060 ;branch=390skdjuw",
             "192.0.2.2",
             Some(5060),
             Some("390skdjuw"),
         ),
-        (
-            "sip/2.0/udp\t[2001:db8::9:1]:5060",
-            "[2001:db8::9:1]",
-            Some(5060),
-            None,
-        ),
+        ("sip/2.0/udp\t[2001:db8::9:1]:5060", "[2001:db8::9:1]", Some(5060), None),
         ("SIP/2.0/UDP host ;x", "host", None, None),
         (" SIP/2.0/UDP h ", "h", None, None),
-        (
-            "SIP/7.0/UDP c.example.com;branch=z9hG4bKk",
-            "c.example.com",
-            None,
-            Some("z9hG4bKk"),
-        ),
+        ("SIP/7.0/UDP c.example.com;branch=z9hG4bKk", "c.example.com", None, Some("z9hG4bKk")),
     ] {
         let via = via(input);
         assert_eq!(via.transport(), Some(Transport::Udp), "{input:?}");
@@ -75,9 +60,7 @@ fn transports_known_and_unknown() {
 /// Covers: 3581-5-1, 3261-19.1.2-5
 #[test]
 fn parameters_are_typed() {
-    let full = via(
-        "SIP/2.0/UDP h;maddr=224.0.1.75;ttl=16;received=2001:db8::1;rport=5071;branch=z9hG4bKx;e=\"a;b\"",
-    );
+    let full = via("SIP/2.0/UDP h;maddr=224.0.1.75;ttl=16;received=2001:db8::1;rport=5071;branch=z9hG4bKx;e=\"a;b\"");
     assert_eq!(full.maddr(), Some(&b"224.0.1.75"[..]));
     assert_eq!(full.ttl(), Some(16));
     assert_eq!(full.received(), "2001:db8::1".parse().ok());
@@ -157,21 +140,13 @@ fn the_cookie_is_matched_exactly() {
 fn received_and_rport_are_filled_in() {
     for (input, source, expected) in [
         // The sent-by is the source, nothing is asked: nothing is added.
-        (
-            "SIP/2.0/UDP 192.0.2.1;branch=b",
-            "192.0.2.1:9",
-            "SIP/2.0/UDP 192.0.2.1;branch=b",
-        ),
+        ("SIP/2.0/UDP 192.0.2.1;branch=b", "192.0.2.1:9", "SIP/2.0/UDP 192.0.2.1;branch=b"),
         (
             "SIP/2.0/UDP 192.0.2.2:5060;branch=b",
             "192.0.2.1:9",
             "SIP/2.0/UDP 192.0.2.2:5060;branch=b;received=192.0.2.1",
         ),
-        (
-            "SIP/2.0/TCP host;branch=b",
-            "192.0.2.1:9",
-            "SIP/2.0/TCP host;branch=b;received=192.0.2.1",
-        ),
+        ("SIP/2.0/TCP host;branch=b", "192.0.2.1:9", "SIP/2.0/TCP host;branch=b;received=192.0.2.1"),
         // rport: received even if it is the sent-by.
         (
             "SIP/2.0/UDP 192.0.2.1;rport;branch=b",
@@ -184,27 +159,15 @@ fn received_and_rport_are_filled_in() {
             "192.0.2.1:9999",
             "SIP/2.0/UDP 192.0.2.1;rport=9999;branch=b;received=192.0.2.1",
         ),
-        (
-            "SIP/2.0/UDP 192.0.2.1;received=203.0.113.9",
-            "192.0.2.1:9",
-            "SIP/2.0/UDP 192.0.2.1",
-        ),
+        ("SIP/2.0/UDP 192.0.2.1;received=203.0.113.9", "192.0.2.1:9", "SIP/2.0/UDP 192.0.2.1"),
         (
             "SIP/2.0/UDP [2001:db8::2];rport",
             "[2001:db8::1]:5060",
             "SIP/2.0/UDP [2001:db8::2];rport=5060;received=2001:db8::1",
         ),
-        (
-            "SIP/2.0/UDP [2001:DB8:0::1]",
-            "[2001:db8::1]:5060",
-            "SIP/2.0/UDP [2001:DB8:0::1]",
-        ),
+        ("SIP/2.0/UDP [2001:DB8:0::1]", "[2001:db8::1]:5060", "SIP/2.0/UDP [2001:DB8:0::1]"),
         // A dual-stack socket.
-        (
-            "SIP/2.0/UDP 192.0.2.1",
-            "[::ffff:192.0.2.1]:9",
-            "SIP/2.0/UDP 192.0.2.1",
-        ),
+        ("SIP/2.0/UDP 192.0.2.1", "[::ffff:192.0.2.1]:9", "SIP/2.0/UDP 192.0.2.1"),
         (
             "SIP/2.0/UDP h;x=\"a;b\\\"\" ; flag\r\n ;y = z",
             "192.0.2.1:9",
@@ -234,16 +197,8 @@ fn long_branches_are_whole() {
 
 #[test]
 fn work_is_linear() {
-    for unit in [
-        "/", " ", "\r\n ", ";", ";a", ";rport", ":", "a", ".", "\"", "\\", "[",
-    ] {
-        for head in [
-            "",
-            "SIP",
-            "SIP/2.0/UDP ",
-            "SIP/2.0/UDP h",
-            "SIP/2.0/UDP h;x=\"",
-        ] {
+    for unit in ["/", " ", "\r\n ", ";", ";a", ";rport", ":", "a", ".", "\"", "\\", "["] {
+        for head in ["", "SIP", "SIP/2.0/UDP ", "SIP/2.0/UDP h", "SIP/2.0/UDP h;x=\""] {
             let input = [head, &unit.repeat(500_000 / unit.len())].concat();
             if let Ok(via) = Via::parse(input.as_bytes()) {
                 assert!(via.as_bytes().len() <= input.len());

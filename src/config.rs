@@ -1,0 +1,363 @@
+//! What the caller decides once: identity, timers, limits, policies.
+
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::error::ConfigError;
+use crate::machine;
+use crate::wire::{Scheme, UriBuf};
+
+/// The configuration of an [`Endpoint`](crate::Endpoint) or [`Agent`](crate::Agent).
+///
+/// `Config::new("sip:me@192.0.2.1")?` suffices; everything else has the RFC's
+/// default.
+///
+/// ```
+/// use sip_events::Config;
+/// let config = Config::new("sip:me@192.0.2.1")?.user_agent("example/1.0")?;
+/// assert_eq!(config.limits.watchers, 100_000);
+/// # Ok::<(), sip_events::ConfigError>(())
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Config {
+    /// Who we are: the From URI of our own requests, and the user part of our
+    /// Contact.
+    pub identity: UriBuf,
+    /// Timers.
+    pub timers: Timers,
+    /// Limits.
+    pub limits: Limits,
+    /// Policies.
+    pub policy: Policy,
+    /// Alone, or beside another stack.
+    pub role: Role,
+    pub(crate) user_agent: Option<String>,
+    pub(crate) packages: Vec<PackageConfig>,
+}
+
+impl Config {
+    /// A configuration for the identity `uri`.
+    ///
+    /// # Errors
+    /// [`ConfigError::Identity`] if it is not a SIP or SIPS URI.
+    pub fn new(uri: &str) -> Result<Self, ConfigError> {
+        let identity = UriBuf::try_from(uri).map_err(|_| ConfigError::Identity)?;
+        if !matches!(identity.as_uri().scheme(), Scheme::Sip | Scheme::Sips) {
+            return Err(ConfigError::Identity);
+        }
+        Ok(Self {
+            identity,
+            timers: Timers::default(),
+            limits: Limits::default(),
+            policy: Policy::default(),
+            role: Role::Standalone,
+            user_agent: None,
+            packages: Vec::new(),
+        })
+    }
+
+    /// The text of `User-Agent` in requests and `Server` in responses; none by
+    /// default.
+    ///
+    /// # Errors
+    /// [`ConfigError::Text`] for control characters.
+    pub fn user_agent(mut self, text: &str) -> Result<Self, ConfigError> {
+        if text.bytes().any(|b| b.is_ascii_control()) {
+            return Err(ConfigError::Text);
+        }
+        self.user_agent = Some(text.to_owned());
+        Ok(self)
+    }
+
+    /// Replaces the limits.
+    pub const fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Replaces the timers.
+    ///
+    /// # Errors
+    /// [`ConfigError::Timers`] unless `0 < T1 <= T2`.
+    pub fn with_timers(mut self, timers: Timers) -> Result<Self, ConfigError> {
+        if timers.sip.t1.is_zero() || timers.sip.t2 < timers.sip.t1 {
+            return Err(ConfigError::Timers);
+        }
+        self.timers = timers;
+        Ok(self)
+    }
+
+    /// Replaces the policies.
+    pub const fn with_policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Alone or shared; see [`Role`].
+    pub const fn with_role(mut self, role: Role) -> Self {
+        self.role = role;
+        self
+    }
+
+    /// Overrides durations and rate of one event package.
+    ///
+    /// # Errors
+    /// [`ConfigError::MinAboveMax`] if no duration could be granted.
+    pub fn with_package(mut self, package: PackageConfig) -> Result<Self, ConfigError> {
+        if let (Some(min), Some(max)) = (package.min_expires, package.max_expires)
+            && min > max
+        {
+            return Err(ConfigError::MinAboveMax);
+        }
+        self.packages.retain(|p| p.name != package.name);
+        self.packages.push(package);
+        Ok(self)
+    }
+
+    pub(crate) fn package(&self, name: &str) -> Option<&PackageConfig> {
+        self.packages.iter().find(|p| p.name == name)
+    }
+}
+
+/// Overrides for one event package; `None` leaves the package's own value.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PackageConfig {
+    /// The package's name.
+    pub name: String,
+    /// Shortest duration granted, seconds. A shorter request gets 423 if it is
+    /// below one hour (RFC 6665 section 4.2.1.1).
+    pub min_expires: Option<u32>,
+    /// Longest duration granted, seconds.
+    pub max_expires: Option<u32>,
+    /// Duration when the request names none, seconds.
+    pub default_expires: Option<u32>,
+    /// Least time between two NOTIFYs of one subscription.
+    pub min_interval: Option<Duration>,
+}
+
+impl PackageConfig {
+    /// No override yet for the package `name`.
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), ..Self::default() }
+    }
+}
+
+/// Timers. All may be changed; the defaults are RFC 3261's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Timers {
+    /// T1, T2 and T4 of RFC 3261; Timer N and Timer F are 64*T1.
+    pub sip: machine::Timers,
+    /// How long the application may leave a SUBSCRIBE undecided before
+    /// [`Policy::undecided`] decides: 3 s, below the moment at which RFC 4320
+    /// wants a 100.
+    pub decision: Duration,
+    /// How long a watcher may stay pending before it is told `giveup`: a day.
+    pub give_up: Duration,
+    /// Least time between two automatic attempts of one subscription: 2 s.
+    pub retry_floor: Duration,
+    /// Longest back-off between two automatic attempts: 30 min.
+    pub retry_cap: Duration,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self {
+            sip: machine::Timers::default(),
+            decision: Duration::from_secs(3),
+            give_up: Duration::from_secs(86_400),
+            retry_floor: Duration::from_secs(2),
+            retry_cap: Duration::from_secs(1800),
+        }
+    }
+}
+
+/// Bounds of every table and queue. Memory is used as objects come, not in
+/// advance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Subscriptions of ours, forks included; above it `subscribe` gives
+    /// [`Misuse::Limit`](crate::Misuse::Limit) and a further fork 481. About 768 bytes each.
+    pub subscriptions: u32,
+    /// Dialogs that one SUBSCRIBE of ours may create; a further fork gets 481.
+    pub forks: u32,
+    /// Watchers in all; above it a SUBSCRIBE gets 503 with Retry-After. About
+    /// 512 bytes each.
+    pub watchers: u32,
+    /// Watchers of one resource; above it 503 with Retry-After.
+    pub watchers_per_resource: u32,
+    /// Resources; above it `add_resource` gives `Misuse::Limit`.
+    pub resources: u32,
+    /// SUBSCRIBEs that await the application's decision; above it 503 with
+    /// Retry-After.
+    pub incoming: u32,
+    /// Events caused by peers and not yet polled; above it a request gets 503
+    /// with Retry-After.
+    pub events: u32,
+    /// Distinct flows in use; above it a SUBSCRIBE gets 503.
+    pub flows: u32,
+    /// Largest body taken from a NOTIFY or SUBSCRIBE, bytes; above it 413.
+    pub body: u32,
+    /// Most bytes of dialog identity kept per subscription (tags, URIs, route
+    /// set), and of the Event and Accept values; above it 513.
+    pub dialog: u16,
+    /// Open server transactions; above it a request gets 503 without state.
+    pub server_transactions: u32,
+    /// Open client transactions; above it nothing new is sent until one ends.
+    pub client_transactions: u32,
+    /// Connections known; further ones are told to close.
+    pub streams: u32,
+    /// Largest head of a message on a stream, bytes; above it framing is lost.
+    pub stream_head: u32,
+    /// NOTIFYs younger than T1 and unanswered, in all.
+    pub notify_window: u32,
+    /// The same to one destination.
+    pub notify_window_per_flow: u32,
+    /// Timers fired by one `handle_timeout`; the rest fire in the next call at
+    /// the same `now`.
+    pub timers_per_wakeup: u32,
+    /// Names whose resolution is remembered or under way.
+    pub resolved: u32,
+    /// Automatic attempts of one subscription within a (virtual) hour; then
+    /// the subscription ends.
+    pub retries_per_hour: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            subscriptions: 100_000,
+            forks: 8,
+            watchers: 100_000,
+            watchers_per_resource: 100_000,
+            resources: 100_000,
+            incoming: 1_000,
+            events: 10_000,
+            flows: 200_000,
+            body: 262_144,
+            dialog: 8_192,
+            server_transactions: 100_000,
+            client_transactions: 100_000,
+            streams: 10_000,
+            stream_head: 65_536,
+            notify_window: 256,
+            notify_window_per_flow: 64,
+            timers_per_wakeup: 1_024,
+            resolved: 1_024,
+            retries_per_hour: 30,
+        }
+    }
+}
+
+/// Named choices where RFCs differ or operators disagree; the default is RFC
+/// 6665's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Policy {
+    /// A SUBSCRIBE that the application did not decide in time.
+    pub undecided: Undecided,
+    /// A SUBSCRIBE for a resource that was never added.
+    pub unknown_resource: UnknownResource,
+    /// A NOTIFY that was not answered.
+    pub notify_timeout: NotifyTimeout,
+    /// A connection that closed under a subscription.
+    pub flow_gone: FlowGone,
+    /// A SUBSCRIBE with a new event package inside a subscription's dialog.
+    pub dialog_sharing: DialogSharing,
+    /// Where NOTIFYs of a dialog without route set go over datagrams.
+    pub delivery: Delivery,
+    /// Which column of RFC 3265's and RFC 6665's tables a failed NOTIFY follows.
+    pub dialect: Dialect,
+}
+
+/// What becomes of a SUBSCRIBE that stays undecided for [`Timers::decision`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Undecided {
+    /// It is accepted as pending.
+    #[default]
+    Pending,
+    /// It is refused: 500 with Retry-After.
+    Refuse,
+}
+
+/// What becomes of a SUBSCRIBE for a resource that nobody added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum UnknownResource {
+    /// 404.
+    #[default]
+    Refuse,
+    /// The application is asked as for any other; accepting it adds the resource.
+    Ask,
+}
+
+/// Whether a NOTIFY without answer ends the subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum NotifyTimeout {
+    /// It does (RFC 6665 section 4.2.2).
+    #[default]
+    Remove,
+    /// It stays until it expires; the next change is notified again.
+    Keep,
+}
+
+/// What becomes of watchers whose connection closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum FlowGone {
+    /// The next NOTIFY opens a connection to the remote target or route.
+    #[default]
+    Reconnect,
+    /// The watchers are removed.
+    Remove,
+}
+
+/// Whether a peer of RFC 3265 may put a second subscription into a dialog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum DialogSharing {
+    /// 403 (RFC 6665 section 4.5.2).
+    #[default]
+    Refuse,
+}
+
+/// Where a NOTIFY over datagrams goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Delivery {
+    /// To the route set or remote target, as RFC 3261 section 12.2.1.1 says.
+    #[default]
+    RemoteTarget,
+    /// Back along the flow of the SUBSCRIBE, which crosses NATs.
+    Flow,
+}
+
+/// Which RFC's table of NOTIFY failures holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Dialect {
+    /// RFC 6665 section 4.2.2 and RFC 5057.
+    #[default]
+    Rfc6665,
+    /// RFC 3265 section 3.2.2: any failure but those that may be retried ends it.
+    Rfc3265,
+}
+
+/// What becomes of a message that is not about subscriptions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Role {
+    /// The endpoint is the whole user agent and answers everything.
+    #[default]
+    Standalone,
+    /// Another stack shares the socket: such a message is
+    /// [`Handled::NotOurs`](crate::Handled::NotOurs).
+    Shared,
+}

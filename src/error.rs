@@ -1,0 +1,182 @@
+//! Who is to blame: the caller (`Misuse`, `ConfigError`) or the peer
+//! (`DropReason`, `Ending`).
+
+use core::fmt;
+
+use crate::Instant;
+
+/// A command that cannot be carried out, through a mistake of the caller or a
+/// limit that the caller set. Nothing has changed; the same call may succeed
+/// once the cause is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Misuse {
+    /// The id names nothing that lives: it ended, or belongs to another agent.
+    #[error("the id names no living object")]
+    StaleId,
+    /// The object's state does not allow the command, such as a refresh before
+    /// the first NOTIFY or an approval of an active watcher.
+    #[error("the object's state does not allow this")]
+    WrongState,
+    /// No event package of that name is registered.
+    #[error("no such event package is registered")]
+    UnknownPackage,
+    /// A URI, header or token that may not stand in a SIP message.
+    #[error("a value that may not stand in a SIP message")]
+    BadValue,
+    /// One of the caller's own [`Limits`](crate::Limits) is reached.
+    #[error("a configured limit is reached")]
+    Limit,
+    /// There is no local address for the transport: call `add_local` first.
+    #[error("no local address for this transport")]
+    NoLocalAddress,
+    /// The resource exists already.
+    #[error("the resource exists already")]
+    Exists,
+    /// The endpoint is closing and takes no new work.
+    #[error("the endpoint is closing")]
+    Closing,
+    /// The duration is not one that the notifier may grant: above what was
+    /// asked for (RFC 6665 section 4.2.1.1).
+    #[error("a granted duration may not exceed the one asked for")]
+    LongerThanAsked,
+}
+
+/// A configuration that contradicts itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The identity is not a SIP or SIPS URI.
+    #[error("the identity is not a sip: or sips: URI")]
+    Identity,
+    /// A minimum above its maximum.
+    #[error("the minimum duration is above the maximum")]
+    MinAboveMax,
+    /// T1 of zero, or T2 below T1.
+    #[error("timers out of order: 0 < T1 <= T2 is needed")]
+    Timers,
+    /// A text that may not stand in a header field.
+    #[error("a text that may not stand in a header field")]
+    Text,
+}
+
+/// Why a message from the network had no effect. Each reason has a counter in
+/// [`Stats`](crate::Stats).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DropReason {
+    /// A keep-alive or filler: CRLFs, zeros, STUN (RFC 5626 section 8).
+    KeepAlive,
+    /// Not a SIP message, or one to which no answer can be built.
+    Unparsable,
+    /// A malformed request, answered 400 (or 413, 505 and so on).
+    Malformed,
+    /// A malformed response, which RFC 3261 section 18.3 says to discard.
+    MalformedResponse,
+    /// A retransmitted request: its answer was sent again (RFC 3261 section 17.2.2).
+    Retransmission,
+    /// A response that matches no transaction of ours (RFC 6026 section 7.2).
+    StrayResponse,
+    /// A response whose transaction has taken its final one already.
+    LateResponse,
+    /// A request refused with an error status.
+    Refused,
+    /// An ACK, which belongs to no transaction of ours.
+    StrayAck,
+    /// A table was full; where an answer is due it is 503 with Retry-After.
+    Overload,
+    /// The message is larger than a limit allows.
+    TooLarge,
+    /// The endpoint has drained after `close`.
+    Closed,
+}
+
+impl DropReason {
+    /// All reasons, in the order of their counters.
+    pub const ALL: [Self; 12] = [
+        Self::KeepAlive,
+        Self::Unparsable,
+        Self::Malformed,
+        Self::MalformedResponse,
+        Self::Retransmission,
+        Self::StrayResponse,
+        Self::LateResponse,
+        Self::Refused,
+        Self::StrayAck,
+        Self::Overload,
+        Self::TooLarge,
+        Self::Closed,
+    ];
+}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::KeepAlive => "keep-alive",
+            Self::Unparsable => "unparsable",
+            Self::Malformed => "malformed request",
+            Self::MalformedResponse => "malformed response",
+            Self::Retransmission => "retransmission",
+            Self::StrayResponse => "stray response",
+            Self::LateResponse => "late response",
+            Self::Refused => "refused",
+            Self::StrayAck => "stray ACK",
+            Self::Overload => "overload",
+            Self::TooLarge => "too large",
+            Self::Closed => "closed",
+        })
+    }
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+#[non_exhaustive]
+pub enum Handled {
+    /// It took effect; drain the outputs.
+    Consumed,
+    /// It belongs to another stack that shares the socket ([`Role::Shared`](crate::Role)).
+    NotOurs,
+    /// It had no effect on any subscription. An answer may be due: drain.
+    Dropped(DropReason),
+}
+
+/// Why a request of ours got no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Failure {
+    /// No final response within 64*T1 (Timer F, RFC 3261 section 17.1.2.2).
+    Timeout,
+    /// The transport failed: refused, unreachable, closed.
+    Transport,
+    /// The name in the next hop does not resolve (RFC 3263).
+    Unresolved,
+}
+
+/// What happens after a subscription of ours has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Retry {
+    /// The library subscribes again by itself at this moment; the id lives on.
+    At(Instant),
+    /// The library does not; the application may, but not before this moment.
+    NotBefore(Instant),
+    /// The application may, at any time.
+    Allowed,
+    /// Nobody should (rejected, noresource, invariant: RFC 6665 section 4.1.3).
+    Never,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn every_drop_reason_has_its_own_name() {
+        let mut names: alloc::vec::Vec<_> = DropReason::ALL.iter().map(ToString::to_string).collect();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), DropReason::ALL.len());
+    }
+}

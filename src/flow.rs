@@ -1,0 +1,158 @@
+//! Flows: the path a message takes, in RFC 5626's word.
+
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::SocketAddr;
+
+use hashbrown::HashTable;
+
+use crate::entropy::Entropy;
+use crate::id::Arena;
+use crate::wire::Transport;
+
+/// A connection (TCP, TLS, WebSocket), named by the caller. The number is the
+/// caller's own and is never reused while the crate may still name it: until
+/// [`Endpoint::handle_stream_closed`](crate::Endpoint::handle_stream_closed) was called for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId(pub u64);
+
+/// Where a message came from or goes to: transport, both addresses, and the
+/// connection if there is one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Flow {
+    /// The transport protocol.
+    pub transport: Transport,
+    /// Our address.
+    pub local: SocketAddr,
+    /// The peer's address.
+    pub remote: SocketAddr,
+    /// The connection, `None` for datagrams.
+    pub stream: Option<StreamId>,
+}
+
+impl Flow {
+    /// Datagrams between `local` and `remote`.
+    pub const fn udp(local: SocketAddr, remote: SocketAddr) -> Self {
+        Self { transport: Transport::Udp, local, remote, stream: None }
+    }
+
+    /// The connection `stream` between `local` and `remote`.
+    pub const fn stream(transport: Transport, local: SocketAddr, remote: SocketAddr, stream: StreamId) -> Self {
+        Self { transport, local, remote, stream: Some(stream) }
+    }
+}
+
+impl fmt::Debug for Flow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Flow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} - {}", self.transport.via_token(), self.local, self.remote)?;
+        match self.stream {
+            Some(stream) => write!(f, " #{}", stream.0),
+            None => Ok(()),
+        }
+    }
+}
+
+/// An interned flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FlowId(pub(crate) u32);
+
+#[derive(Debug, Clone)]
+pub(crate) struct FlowRecord {
+    pub(crate) flow: Flow,
+    /// Records that name this flow.
+    uses: u32,
+    /// The driver cannot write to it at the moment.
+    pub(crate) blocked: bool,
+    /// NOTIFYs sent to it that are younger than T1 and unanswered.
+    pub(crate) in_window: u32,
+    /// Watchers that wait for room in the window, or for writability.
+    pub(crate) waiting: crate::agent::List,
+}
+
+/// Flows by value, each stored once.
+#[derive(Debug, Clone)]
+pub(crate) struct Flows {
+    records: Arena<FlowRecord>,
+    index: HashTable<u32>,
+}
+
+fn hash(entropy: &Entropy, flow: &Flow) -> u64 {
+    let mut key = Vec::with_capacity(64);
+    for address in [flow.local, flow.remote] {
+        match address.ip() {
+            core::net::IpAddr::V4(ip) => key.extend_from_slice(&ip.octets()),
+            core::net::IpAddr::V6(ip) => key.extend_from_slice(&ip.octets()),
+        }
+        key.extend_from_slice(&address.port().to_be_bytes());
+    }
+    key.extend_from_slice(&flow.stream.map_or(0, |s| s.0.wrapping_add(1)).to_be_bytes());
+    entropy.hash(&[&key, flow.transport.via_token().as_bytes()])
+}
+
+impl Flows {
+    pub(crate) fn new(capacity: u32) -> Self {
+        Self { records: Arena::new(capacity), index: HashTable::new() }
+    }
+
+    pub(crate) fn find(&self, entropy: &Entropy, flow: &Flow) -> Option<FlowId> {
+        let same = |slot: &u32| self.records.at(*slot).is_some_and(|r| r.flow == *flow);
+        self.index.find(hash(entropy, flow), same).map(|slot| FlowId(*slot))
+    }
+
+    /// The id of `flow`, counted as used once more; `None` when the table is
+    /// full.
+    pub(crate) fn intern(&mut self, entropy: &Entropy, flow: Flow) -> Option<FlowId> {
+        if let Some(id) = self.find(entropy, &flow) {
+            let record = self.records.at_mut(id.0)?;
+            record.uses = record.uses.saturating_add(1);
+            return Some(id);
+        }
+        let record =
+            FlowRecord { flow, uses: 1, blocked: false, in_window: 0, waiting: crate::agent::List::default() };
+        let slot = self.records.insert_with(|_| record)?.slot;
+        let records = &self.records;
+        let rehash = |slot: &u32| records.at(*slot).map_or(0, |r| hash(entropy, &r.flow));
+        self.index.insert_unique(hash(entropy, &flow), slot, rehash);
+        Some(FlowId(slot))
+    }
+
+    /// One more record names `id`.
+    pub(crate) fn retain(&mut self, id: FlowId) {
+        if let Some(record) = self.records.at_mut(id.0) {
+            record.uses = record.uses.saturating_add(1);
+        }
+    }
+
+    /// One record less names `id`; the last one frees it.
+    pub(crate) fn release(&mut self, entropy: &Entropy, id: FlowId) {
+        let Some(record) = self.records.at_mut(id.0) else { return };
+        record.uses = record.uses.saturating_sub(1);
+        if record.uses > 0 {
+            return;
+        }
+        let hash = hash(entropy, &record.flow);
+        if let Ok(entry) = self.index.find_entry(hash, |slot| *slot == id.0) {
+            entry.remove();
+        }
+        self.records.remove(id.0);
+    }
+
+    pub(crate) fn get(&self, id: FlowId) -> Option<&FlowRecord> {
+        self.records.at(id.0)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: FlowId) -> Option<&mut FlowRecord> {
+        self.records.at_mut(id.0)
+    }
+
+    pub(crate) const fn len(&self) -> u32 {
+        self.records.len()
+    }
+}
