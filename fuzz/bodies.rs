@@ -1,6 +1,8 @@
 //! What the fuzz targets do with their input. Plain functions over the public
 //! interface, so that `tests/fuzz_bodies.rs` runs them too, without a fuzzer.
 //! A finding is a panic; each assertion states a property of the parsers.
+//!
+//! With a fuzzer: `cargo +nightly fuzz run message -- -dict=fuzz/sip.dict`.
 #![allow(dead_code)]
 
 use sip_events::Instant;

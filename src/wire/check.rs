@@ -1,6 +1,6 @@
 //! What makes a message sound as a whole.
 
-use super::{HeaderName, Message, Method, ParseError, ParseErrorKind, Uri, read};
+use super::{HeaderName, Message, Method, ParseError, ParseErrorKind, Uri, Via, read};
 
 /// Headers that have one value in every message, and that are needed to route
 /// or frame it (RFC 3261, section 7.3.1).
@@ -37,10 +37,15 @@ fn sound(message: &Message<'_>) -> Result<(), ParseError> {
     let in_value = |name| move |error: ParseError| error.shifted(message.offset_of(name, 0));
     if let Some(uri) = message.uri() {
         Uri::parse(uri).map_err(|error| error.shifted(message.uri_offset()))?;
-        // Each of them is copied into the response.
-        read::vias(message).find_map(Result::err).map_or(Ok(()), Err).map_err(in_value(HeaderName::Via))?;
     }
     read::top_via(message).map_err(in_value(HeaderName::Via))?;
+    if method.is_some() {
+        // All of them are copied into the response.
+        let bad = ParseError::new(ParseErrorKind::BadVia, message.offset_of(HeaderName::Via, 0));
+        for via in read::elements(message, HeaderName::Via).skip(1) {
+            Via::parse(via).map_err(|_| bad)?;
+        }
+    }
     read::from(message).map_err(in_value(HeaderName::From))?;
     read::to(message).map_err(in_value(HeaderName::To))?;
     read::call_id(message).map_err(in_value(HeaderName::CallId))?;

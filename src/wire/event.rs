@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use super::encode::push_u32;
 use super::error::{ParseError, ParseErrorKind};
 use super::lex::{self, Cursor, Params, delta_seconds};
 
@@ -280,10 +281,12 @@ impl<'a> SubscriptionState<'a> {
             lex::push_unfolded(out, reason.as_bytes());
         }
         if let Some(expires) = self.expires {
-            lex::push_display(out, format_args!(";expires={expires}"));
+            out.extend_from_slice(b";expires=");
+            push_u32(out, expires);
         }
         if let Some(seconds) = self.retry_after {
-            lex::push_display(out, format_args!(";retry-after={seconds}"));
+            out.extend_from_slice(b";retry-after=");
+            push_u32(out, seconds);
         }
     }
 }

@@ -6,6 +6,7 @@ use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::str::FromStr;
 
+use super::encode::push_u32;
 use super::error::{ParseError, ParseErrorKind};
 use super::lex::{self, Cursor};
 
@@ -163,6 +164,12 @@ pub(crate) fn take_port_number(cursor: &mut Cursor<'_>) -> Result<u16, ParseErro
     lex::parse_u16(digits).ok_or(ParseErrorKind::BadHost)
 }
 
+/// Writes `:port`.
+pub(crate) fn push_port(out: &mut Vec<u8>, port: u16) {
+    out.push(b':');
+    push_u32(out, u32::from(port));
+}
+
 /// An owned host with an optional port, such as `pbx.example.com:5070` or
 /// `[2001:db8::1]`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -221,7 +228,7 @@ impl HostPort {
     pub fn write(&self, out: &mut Vec<u8>) {
         self.host().write(out);
         if let Some(port) = self.port {
-            lex::push_display(out, format_args!(":{port}"));
+            push_port(out, port);
         }
     }
 }
@@ -249,3 +256,6 @@ impl fmt::Display for HostPort {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

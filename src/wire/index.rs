@@ -307,3 +307,23 @@ impl Start {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::String;
+
+    /// Messages of usual size are indexed without allocation.
+    #[test]
+    fn thirty_two_lines_fit_inline() {
+        let message = |lines: usize| String::from("A b SIP/2.0\r\n") + &"Via: x\r\n".repeat(lines) + "\r\n";
+        for (lines, spilled) in [(0, false), (32, false), (33, true), (250, true)] {
+            let index = Index::scan(message(lines).as_bytes()).unwrap();
+            assert_eq!(index.entries.len(), lines);
+            assert_eq!(index.entries.spilled(), spilled, "{lines}");
+            assert!(index.entries.capacity() <= 256);
+        }
+        assert!(size_of::<Index>() <= 720);
+        assert_eq!(size_of::<Entry>(), 16);
+    }
+}

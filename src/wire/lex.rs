@@ -476,3 +476,6 @@ pub(crate) fn parse_u16(digits: &[u8]) -> Option<u16> {
 const fn digit_value(digit: u8) -> Option<u8> {
     if digit.is_ascii_digit() { Some(digit.wrapping_sub(b'0')) } else { None }
 }
+
+#[cfg(test)]
+mod tests;

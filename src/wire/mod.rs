@@ -14,6 +14,8 @@ pub mod lex;
 mod message;
 mod message_buf;
 mod method;
+#[cfg(test)]
+mod mutation_tests;
 pub mod read;
 mod scan;
 mod status;

@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::error::{ParseError, ParseErrorKind};
-use super::host::{self, Host};
-use super::lex::{Cursor, NameFilter, Param, push_display};
+use super::host::{self, Host, push_port};
+use super::lex::{Cursor, NameFilter, Param};
 use super::transport::Transport;
 use super::uri_eq::eq_escaped;
 
@@ -328,7 +328,7 @@ impl<'a> Uri<'a> {
         let head = Span { start: 0, end: self.parts.host.end };
         out.extend_from_slice(head.of(self.raw));
         if let Some(port) = self.parts.port.filter(|_| port) {
-            push_display(out, format_args!(":{port}"));
+            push_port(out, port);
         }
         for param in self.params().filter(|param| !dropped(param.name)) {
             out.push(b';');

@@ -7,7 +7,7 @@ use core::net::Ipv6Addr;
 use core::str::FromStr;
 
 use super::error::{ParseError, ParseErrorKind};
-use super::host::Host;
+use super::host::{Host, push_port};
 use super::lex::push_display;
 use super::uri::{Parts, Scheme, Uri, is_header_byte, is_param_byte, is_password_byte, is_user_byte};
 
@@ -167,7 +167,7 @@ impl UriBuilder {
 
     /// Adds the port.
     pub fn port(mut self, port: u16) -> Self {
-        push_display(&mut self.authority, format_args!(":{port}"));
+        push_port(&mut self.authority, port);
         self
     }
 
@@ -223,3 +223,6 @@ fn push_escaped(out: &mut Vec<u8>, plain: &[u8], accept: fn(u8) -> bool) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::host::Host;
+use super::host::{Host, push_port};
 use super::lex::{self, MAX_PARAMS};
 use super::uri::{Scheme, Uri};
 
@@ -156,7 +156,7 @@ pub fn resource_key(uri: &Uri<'_>, out: &mut Vec<u8>) {
                 None => {}
             }
             if let Some(port) = uri.port() {
-                lex::push_display(out, format_args!(":{port}"));
+                push_port(out, port);
             }
             b"user"
         }
@@ -202,3 +202,6 @@ fn push_canonical(out: &mut Vec<u8>, text: &[u8], fold: bool) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

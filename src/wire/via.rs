@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
+use super::encode::push_u32;
 use super::error::{ParseError, ParseErrorKind};
 use super::host::{self, Host};
 use super::lex::{self, Cursor, Params};
@@ -169,7 +170,8 @@ impl<'a> Via<'a> {
             out.push(b';');
             out.extend_from_slice(param.name);
             if param.is(b"rport") {
-                lex::push_display(out, format_args!("={}", source.port()));
+                out.push(b'=');
+                push_u32(out, u32::from(source.port()));
             } else if let Some(value) = param.value {
                 out.push(b'=');
                 lex::push_unfolded(out, value);
