@@ -10,6 +10,7 @@ extern crate std;
 
 pub mod agent;
 mod config;
+mod endpoint;
 mod entropy;
 mod error;
 mod event;
@@ -28,7 +29,7 @@ pub use config::{
     Config, Delivery, Dialect, DialogSharing, FlowGone, Limits, NotifyTimeout, PackageConfig, Policy, Role, Timers,
     Undecided, UnknownResource,
 };
-
+pub use endpoint::Endpoint;
 pub use entropy::Seed;
 pub use error::{ConfigError, DropReason, Failure, Handled, Misuse, Retry};
 pub use event::{Ending, Event, Explanation, Gone, NotifyResult, ObjectId, Reason, SubscriptionState, TimerKind};

@@ -33,6 +33,23 @@ impl Stats {
         }
     }
 
+    /// Takes over the counts of `other`, which starts anew.
+    pub(crate) fn absorb(&mut self, other: &mut Self) {
+        let other = core::mem::take(other);
+        let mine = [
+            (&mut self.requests, other.requests),
+            (&mut self.responses, other.responses),
+            (&mut self.requests_sent, other.requests_sent),
+            (&mut self.responses_sent, other.responses_sent),
+            (&mut self.retransmissions, other.retransmissions),
+            (&mut self.clock_went_back, other.clock_went_back),
+            (&mut self.tolerated, other.tolerated),
+        ];
+        for (count, more) in mine.into_iter().chain(self.dropped.iter_mut().zip(other.dropped)) {
+            *count = count.wrapping_add(more);
+        }
+    }
+
     /// Messages dropped for `reason`.
     pub fn dropped(&self, reason: DropReason) -> u64 {
         let at = DropReason::ALL.iter().position(|r| *r == reason);

@@ -1,0 +1,591 @@
+//! Client transactions (RFC 3261 section 17.1.2): requests of the agent, on
+//! their way to being located, connected, sent and answered.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
+
+use bytes::Bytes;
+use hashbrown::HashTable;
+use smallvec::SmallVec;
+
+use super::connections::Way;
+use super::core::{Core, Out, Up};
+use super::locate::{Means, Plan, Step};
+use crate::Instant;
+use crate::agent::{OutRequest, RequestId};
+use crate::entropy::{Entropy, Minted, Role};
+use crate::error::{DropReason, Failure, Handled};
+use crate::flow::Flow;
+use crate::id::{Arena, RawId};
+use crate::io::{Sent, Transmit, TransmitId};
+use crate::machine::client_txn::{Fired, State, ToUser, Transaction};
+use crate::time::earliest;
+use crate::timers::TimerHeap;
+use crate::wire::{HeadWriter, HeaderName, Message, Method, StatusCode, Transport, read};
+
+/// The largest request that goes over datagrams while the path's MTU is
+/// unknown (RFC 3261 section 18.1.1).
+const MAX_DATAGRAM_REQUEST: usize = 1_300;
+/// Hops that a request of ours may take (RFC 3261 section 8.1.1.6).
+const MAX_FORWARDS: u32 = 70;
+/// Every branch of RFC 3261 starts with it.
+const COOKIE: &[u8] = b"z9hG4bK";
+
+/// What a transaction waits for, or is open on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Home {
+    Connection(u32),
+    Query(u32),
+}
+
+/// A place in the list of a [`Home`].
+#[derive(Debug, Clone, Copy)]
+struct Seat {
+    home: Home,
+    at: u32,
+}
+
+#[derive(Debug, Clone)]
+struct Client {
+    request: RequestId,
+    method: Method<'static>,
+    /// The random part of the branch; another one for each attempt.
+    nonce: u64,
+    /// What the agent wrote, until it cannot be needed again.
+    head: Vec<u8>,
+    via_at: usize,
+    body: Bytes,
+    number: Option<(usize, u32)>,
+    /// Since the request was first sent to `flow`.
+    machine: Option<Transaction>,
+    /// Timer F of the whole, attempts and waits included.
+    expires: Instant,
+    flow: Option<Flow>,
+    plan: Option<Box<Plan>>,
+    seat: Option<Seat>,
+    /// The datagram flow that this request is too large for, and how long to
+    /// wait for a stream instead (3261-18.1.1-2).
+    datagrams: Option<(Flow, Instant)>,
+    /// It goes as a datagram whatever its size.
+    any_size: bool,
+    /// It is in the queue.
+    queued: bool,
+}
+
+/// Client transactions by slot (which the branch names) and by request.
+#[derive(Debug, Clone)]
+pub(super) struct Clients {
+    list: Arena<Client>,
+    by_request: HashTable<u32>,
+    timers: TimerHeap,
+}
+
+impl Clients {
+    pub(super) const fn new(capacity: u32) -> Self {
+        Self { list: Arena::new(capacity), by_request: HashTable::new(), timers: TimerHeap::new() }
+    }
+
+    pub(super) const fn is_full(&self) -> bool {
+        self.list.is_full()
+    }
+
+    pub(super) const fn len(&self) -> u32 {
+        self.list.len()
+    }
+
+    pub(super) fn next_timer(&self) -> Option<Instant> {
+        self.timers.peek().map(|(at, _)| at)
+    }
+}
+
+/// Collects what a `Hash` writes, so that a keyed hash can take it.
+#[derive(Default)]
+struct Collected(SmallVec<[u8; 32]>);
+
+impl Hasher for Collected {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        0
+    }
+}
+
+fn request_hash(entropy: &Entropy, request: &RequestId) -> u64 {
+    let mut collected = Collected::default();
+    request.hash(&mut collected);
+    entropy.hash(&[&collected.0])
+}
+
+impl Client {
+    fn is_completed(&self) -> bool {
+        self.machine.as_ref().is_some_and(|m| matches!(m.state(), State::Completed | State::Terminated))
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let machine = self.machine.as_ref().and_then(Transaction::poll_timeout);
+        if self.is_completed() {
+            return machine;
+        }
+        let patience = self.datagrams.map(|(_, until)| until);
+        earliest(earliest(machine, patience), Some(self.expires))
+    }
+
+    fn branch(&self, slot: u32) -> Minted {
+        Minted { role: Role::Client, slot, nonce: self.nonce }
+    }
+
+    /// Appends the whole head for `flow`, and the part of the body that is
+    /// this request's own. Returns how much of the body is left.
+    fn write(&self, slot: u32, flow: &Flow, core: &Core, out: &mut Vec<u8>) -> Bytes {
+        let (line, rest) = self.head.split_at_checked(self.via_at).unwrap_or((&self.head, &[]));
+        out.extend_from_slice(line);
+        let mut head = HeadWriter::new(out);
+        head.begin(HeaderName::Via);
+        head.raw(b"SIP/2.0/");
+        head.raw(flow.transport.via_token().as_bytes());
+        head.raw(b" ");
+        core.locals.write_sent_by(flow, out);
+        out.extend_from_slice(b";branch=");
+        out.extend_from_slice(COOKIE);
+        self.branch(slot).write(out);
+        if flow.stream.is_none() {
+            out.extend_from_slice(b";rport");
+        }
+        out.extend_from_slice(b"\r\n");
+        HeadWriter::new(out).field_u32(HeaderName::MaxForwards, MAX_FORWARDS);
+        out.extend_from_slice(rest);
+        let mut head = HeadWriter::new(out);
+        if let Some(agent) = &core.config.user_agent {
+            head.field(HeaderName::UserAgent, agent.as_bytes());
+        }
+        let digits = self.number.map_or(0, |(_, n)| n.checked_ilog10().map_or(1, |d| (d as usize).saturating_add(1)));
+        head.content_length(self.body.len().saturating_add(digits));
+        head.finish();
+        match self.number {
+            None => self.body.clone(),
+            Some((at, number)) => {
+                let at = at.min(self.body.len());
+                out.extend_from_slice(self.body.get(..at).unwrap_or_default());
+                HeadWriter::new(out).number(number);
+                self.body.slice(at..)
+            }
+        }
+    }
+}
+
+impl Core {
+    /// Starts a request of the agent; `head` is what it wrote.
+    pub(super) fn request(&mut self, now: Instant, request: OutRequest, head: Vec<u8>) {
+        let plan = match request.destination.filter(|flow| self.connections.is_open(flow)) {
+            Some(_) => None,
+            None => {
+                let next_hop = head.get(request.next_hop.clone()).unwrap_or_default();
+                Plan::new(next_hop, &self.locals).map(Box::new)
+            }
+        };
+        let flow = request.destination.filter(|flow| self.connections.is_open(flow));
+        let client = Client {
+            request: request.id,
+            method: request.method,
+            nonce: self.entropy.next_u64(),
+            head,
+            via_at: request.via_at,
+            body: request.body,
+            number: request.number,
+            machine: None,
+            expires: now.saturating_add(self.timers().timer_f()),
+            flow: None,
+            plan,
+            seat: None,
+            datagrams: None,
+            any_size: false,
+            queued: false,
+        };
+        let Some(id) = self.clients.list.insert_with(|_| client) else {
+            self.up.push_back(Up::NoResponse(request.id, Failure::Transport));
+            return;
+        };
+        let (list, entropy) = (&self.clients.list, &self.entropy);
+        self.clients.by_request.insert_unique(request_hash(entropy, &request.id), id.slot, |slot| {
+            list.at(*slot).map_or(0, |client| request_hash(entropy, &client.request))
+        });
+        self.arm_client(id.slot);
+        match flow {
+            Some(flow) => self.take_flow(id.slot, flow),
+            None => self.locate(now, id.slot),
+        }
+    }
+
+    /// Takes the next way to the next hop, or ends the transaction.
+    fn locate(&mut self, now: Instant, slot: u32) {
+        self.leave(slot);
+        let Some(mut plan) = self.clients.list.at_mut(slot).and_then(|client| client.plan.take()) else {
+            self.fail_client(slot, Failure::Unresolved);
+            return;
+        };
+        let failure = loop {
+            let mut means = Means {
+                locals: &self.locals,
+                resolver: &mut self.resolver,
+                entropy: &mut self.entropy,
+                io: &mut self.io,
+            };
+            match plan.advance(now, &mut means) {
+                Step::Fail(failure) => break failure,
+                Step::Wait(query) => {
+                    self.keep_plan(slot, plan);
+                    self.sit(slot, Home::Query(query));
+                    return;
+                }
+                Step::Go(Transport::Udp, remote) => {
+                    let Some(local) = self.locals.towards(Transport::Udp, remote) else { continue };
+                    let flow = Flow::udp(local.bind, remote);
+                    self.keep_plan(slot, plan);
+                    self.take_located(slot, flow);
+                    return;
+                }
+                Step::Go(transport, remote) => match self.connect(transport, remote, &plan.server_name) {
+                    Some(Way::Open(flow)) => {
+                        self.keep_plan(slot, plan);
+                        self.take_located(slot, flow);
+                        return;
+                    }
+                    Some(Way::Opening(connection)) => {
+                        self.keep_plan(slot, plan);
+                        self.sit(slot, Home::Connection(connection));
+                        return;
+                    }
+                    None => {}
+                },
+            }
+        };
+        self.fail_client(slot, failure);
+    }
+
+    fn keep_plan(&mut self, slot: u32, plan: Box<Plan>) {
+        if let Some(client) = self.clients.list.at_mut(slot) {
+            client.plan = Some(plan);
+        }
+    }
+
+    fn take_located(&mut self, slot: u32, flow: Flow) {
+        if let Some(client) = self.clients.list.at(slot) {
+            self.up.push_back(Up::Located(client.request, flow));
+        }
+        self.take_flow(slot, flow);
+    }
+
+    /// The request goes along `flow`.
+    fn take_flow(&mut self, slot: u32, flow: Flow) {
+        self.leave(slot);
+        if let Some(stream) = flow.stream
+            && let Some(connection) = self.connections.slot(stream)
+        {
+            self.sit(slot, Home::Connection(connection));
+        }
+        if let Some(client) = self.clients.list.at_mut(slot) {
+            client.flow = Some(flow);
+        }
+        self.queue_client(slot, &flow);
+    }
+
+    fn queue_client(&mut self, slot: u32, flow: &Flow) {
+        let Some(id) = self.clients.list.id_at(slot) else { return };
+        let Some(client) = self.clients.list.at_mut(slot) else { return };
+        if !core::mem::replace(&mut client.queued, true) {
+            self.queue(flow, Out::Client(id));
+        }
+    }
+
+    /// It was taken out of a queue.
+    pub(super) fn unqueue_client(&mut self, id: RawId) {
+        if let Some(client) = self.clients.list.get_mut(id) {
+            client.queued = false;
+        }
+    }
+
+    /// The connection that it waited for is open.
+    pub(super) fn client_goes(&mut self, slot: u32, flow: Flow) {
+        let Some(client) = self.clients.list.at_mut(slot) else { return };
+        client.flow = Some(flow);
+        // For its size alone it took a stream: the next one may do without.
+        if client.datagrams.take().is_none() {
+            self.up.push_back(Up::Located(client.request, flow));
+        }
+        self.arm_client(slot);
+        self.queue_client(slot, &flow);
+    }
+
+    /// Its way has failed: the next one is taken if the request is still at
+    /// hand (RFC 3263 section 4.3).
+    pub(super) fn client_failed(&mut self, now: Instant, slot: u32, why: Failure) {
+        self.leave(slot);
+        let Some(client) = self.clients.list.at_mut(slot) else { return };
+        if client.is_completed() {
+            self.end_client(slot);
+            return;
+        }
+        client.flow = None;
+        if let Some((flow, _)) = client.datagrams.take() {
+            client.any_size = true;
+            self.arm_client(slot);
+            self.take_flow(slot, flow);
+            return;
+        }
+        if client.head.is_empty() || client.plan.is_none() {
+            self.fail_client(slot, why);
+            return;
+        }
+        if client.machine.take().is_some() {
+            // Each attempt is a transaction of its own (3261-8.1.2-2).
+            client.nonce = self.entropy.next_u64();
+        }
+        self.arm_client(slot);
+        self.locate(now, slot);
+    }
+
+    /// The question that it waited for is answered.
+    pub(super) fn client_resolved(&mut self, now: Instant, slot: u32) {
+        if let Some(client) = self.clients.list.at_mut(slot) {
+            client.seat = None;
+            self.locate(now, slot);
+        }
+    }
+
+    /// Sends the request, for the first time or again.
+    pub(super) fn transmit_request(&mut self, now: Instant, id: RawId, head: &mut Vec<u8>) -> Option<Transmit> {
+        let client = self.clients.list.get_mut(id)?;
+        client.queued = false;
+        let flow = client.flow?;
+        if client.head.is_empty() {
+            return None;
+        }
+        if let Some(parked) = self.connections.blocked_mut(&flow) {
+            client.queued = true;
+            parked.push_back(Out::Client(id));
+            return None;
+        }
+        let start = head.len();
+        let client = self.clients.list.get(id)?;
+        let body = client.write(id.slot, &flow, self, head);
+        let head_len = head.len().saturating_sub(start);
+        let first = client.machine.is_none();
+        let size = head_len.saturating_add(body.len());
+        if first && flow.stream.is_none() && size > MAX_DATAGRAM_REQUEST && !client.any_size {
+            head.truncate(start);
+            if let Some(flow) = self.use_stream(now, id.slot, flow) {
+                self.take_flow(id.slot, flow);
+            }
+            return None;
+        }
+        self.sent_request(now, id.slot, &flow);
+        let client = self.clients.list.get(id)?;
+        let sent = Sent::Request { slot: id.slot, nonce: client.nonce };
+        Some(Transmit { id: TransmitId(sent), flow, head_len, body })
+    }
+
+    /// A large request takes a stream to the same address (3261-18.1.1-1).
+    /// Returns the flow if one is open, or if it has to be the datagram flow.
+    fn use_stream(&mut self, now: Instant, slot: u32, datagrams: Flow) -> Option<Flow> {
+        let patience = now.saturating_add(self.timers().t2);
+        let server_name = Bytes::new();
+        let tcp = self.locals.towards(Transport::Tcp, datagrams.remote).is_some();
+        let way = if tcp { self.connect(Transport::Tcp, datagrams.remote, &server_name) } else { None };
+        let client = self.clients.list.at_mut(slot)?;
+        match way {
+            Some(Way::Open(flow)) => Some(flow),
+            Some(Way::Opening(connection)) => {
+                client.flow = None;
+                client.datagrams = Some((datagrams, patience));
+                self.leave(slot);
+                self.sit(slot, Home::Connection(connection));
+                self.arm_client(slot);
+                None
+            }
+            None => {
+                client.any_size = true;
+                Some(datagrams)
+            }
+        }
+    }
+
+    fn sent_request(&mut self, now: Instant, slot: u32, flow: &Flow) {
+        let timers = *self.timers();
+        let reliable = flow.transport.is_reliable();
+        let Some(client) = self.clients.list.at_mut(slot) else { return };
+        if client.machine.is_some() {
+            self.stats.retransmissions = self.stats.retransmissions.wrapping_add(1);
+            return;
+        }
+        client.machine = Some(Transaction::new(now, reliable, &timers));
+        self.stats.requests_sent = self.stats.requests_sent.wrapping_add(1);
+        if reliable {
+            let head = core::mem::take(&mut client.head);
+            client.body = Bytes::new();
+            client.plan = None;
+            self.recycle(head);
+        }
+        self.arm_client(slot);
+    }
+
+    /// The transaction that a response names in its top Via, if it is ours
+    /// (RFC 3261 section 17.1.3).
+    pub(super) fn find_client(&self, message: &Message<'_>) -> Option<u32> {
+        let via = read::top_via(message).ok()?;
+        let minted = Minted::read(via.branch()?.strip_prefix(COOKIE)?)?;
+        let client = self.clients.list.at(minted.slot)?;
+        let flow = client.flow?;
+        let ours = client.branch(minted.slot) == minted && self.locals.wrote(&flow, &via);
+        // One Via, or it was meant for somebody behind us (3261-8.1.3.3-1).
+        let alone = read::vias(message).nth(1).is_none();
+        let same = read::cseq(message).is_ok_and(|cseq| cseq.method == client.method);
+        (ours && alone && same).then_some(minted.slot)
+    }
+
+    /// A response to the transaction in `slot`: the request to deliver it for.
+    pub(super) fn response(&mut self, now: Instant, slot: u32, status: StatusCode) -> Result<RequestId, Handled> {
+        let timers = *self.timers();
+        let stray = Err(Handled::Dropped(DropReason::StrayResponse));
+        let Some(client) = self.clients.list.at_mut(slot) else { return stray };
+        let Some(machine) = client.machine.as_mut() else { return stray };
+        if machine.handle_response(now, status.as_u16(), &timers) == ToUser::Absorb {
+            return Err(Handled::Dropped(DropReason::LateResponse));
+        }
+        let request = client.request;
+        match machine.state() {
+            State::Completed => {
+                let head = core::mem::take(&mut client.head);
+                client.body = Bytes::new();
+                client.plan = None;
+                self.recycle(head);
+                self.leave(slot);
+                self.forget_request(slot);
+                self.arm_client(slot);
+            }
+            State::Terminated => self.end_client(slot),
+            State::Trying | State::Proceeding => self.arm_client(slot),
+        }
+        Ok(request)
+    }
+
+    pub(super) fn client_timeout(&mut self, now: Instant) {
+        let timers = *self.timers();
+        let Some(slot) = self.clients.timers.pop_due(now) else { return };
+        let Some(client) = self.clients.list.at_mut(slot) else { return };
+        let fired = client.machine.as_mut().map_or(Fired::Nothing, |machine| machine.handle_timeout(now, &timers));
+        match fired {
+            Fired::TimedOut => return self.fail_client(slot, Failure::Timeout),
+            Fired::Terminated => return self.end_client(slot),
+            Fired::Retransmit => {
+                if let Some(flow) = client.flow {
+                    self.queue_client(slot, &flow);
+                }
+            }
+            Fired::Nothing if client.is_completed() => {}
+            Fired::Nothing if client.expires <= now => return self.fail_client(slot, Failure::Timeout),
+            Fired::Nothing => {
+                if client.datagrams.is_some_and(|(_, until)| until <= now) {
+                    self.client_failed(now, slot, Failure::Transport);
+                }
+            }
+        }
+        self.arm_client(slot);
+    }
+
+    /// A transmission of it failed.
+    pub(super) fn request_not_sent(&mut self, now: Instant, slot: u32, nonce: u64) {
+        if self.clients.list.at(slot).is_some_and(|client| client.nonce == nonce) {
+            self.client_failed(now, slot, Failure::Transport);
+        }
+    }
+
+    /// Datagrams do not reach the far end of `flow`: looks at every open
+    /// transaction.
+    pub(super) fn unreachable(&mut self, now: Instant, flow: &Flow) {
+        let same = |other: Option<Flow>| {
+            other.is_some_and(|other| {
+                (other.transport, other.remote, other.stream) == (flow.transport, flow.remote, flow.stream)
+            })
+        };
+        let open = |client: &Client| client.machine.is_some() && !client.is_completed();
+        let hit: Vec<u32> =
+            self.clients.list.iter().filter(|(_, c)| open(c) && same(c.flow)).map(|(id, _)| id.slot).collect();
+        for slot in hit {
+            self.client_failed(now, slot, Failure::Transport);
+        }
+    }
+
+    /// The agent gives a request up (INT-10).
+    pub(super) fn abandon(&mut self, request: &RequestId) {
+        let key = request_hash(&self.entropy, request);
+        let list = &self.clients.list;
+        let same = |slot: &u32| list.at(*slot).is_some_and(|client| client.request == *request);
+        if let Some(slot) = self.clients.by_request.find(key, same).copied() {
+            self.end_client(slot);
+        }
+    }
+
+    fn fail_client(&mut self, slot: u32, why: Failure) {
+        if let Some(client) = self.clients.list.at(slot) {
+            self.up.push_back(Up::NoResponse(client.request, why));
+        }
+        self.end_client(slot);
+    }
+
+    fn end_client(&mut self, slot: u32) {
+        self.leave(slot);
+        self.forget_request(slot);
+        self.clients.timers.set(slot, None);
+        if let Some(client) = self.clients.list.remove(slot) {
+            self.recycle(client.head);
+        }
+    }
+
+    fn forget_request(&mut self, slot: u32) {
+        let Some(client) = self.clients.list.at(slot) else { return };
+        let key = request_hash(&self.entropy, &client.request);
+        if let Ok(found) = self.clients.by_request.find_entry(key, |s| *s == slot) {
+            found.remove();
+        }
+    }
+
+    fn arm_client(&mut self, slot: u32) {
+        let deadline = self.clients.list.at(slot).and_then(Client::deadline);
+        self.clients.timers.set(slot, deadline);
+    }
+
+    fn seats(&mut self, home: Home) -> Option<&mut Vec<u32>> {
+        match home {
+            Home::Connection(slot) => self.connections.at_mut(slot).map(|connection| &mut connection.clients),
+            Home::Query(slot) => self.resolver.waiters(slot),
+        }
+    }
+
+    fn sit(&mut self, slot: u32, home: Home) {
+        let Some(seats) = self.seats(home) else { return };
+        let at = u32::try_from(seats.len()).unwrap_or(u32::MAX);
+        seats.push(slot);
+        if let Some(client) = self.clients.list.at_mut(slot) {
+            client.seat = Some(Seat { home, at });
+        }
+    }
+
+    fn leave(&mut self, slot: u32) {
+        let Some(seat) = self.clients.list.at_mut(slot).and_then(|client| client.seat.take()) else { return };
+        let Some(seats) = self.seats(seat.home) else { return };
+        let at = seat.at as usize;
+        if seats.get(at) != Some(&slot) {
+            return;
+        }
+        seats.swap_remove(at);
+        if let Some(moved) = seats.get(at).copied()
+            && let Some(client) = self.clients.list.at_mut(moved)
+            && let Some(seat) = client.seat.as_mut()
+        {
+            seat.at = u32::try_from(at).unwrap_or(u32::MAX);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Transactions, connections and names, below the agent: what has to be sent,
+//! asked and reported.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::client::Clients;
+use super::connections::Connections;
+use super::locals::Locals;
+use super::resolver::Resolver;
+use super::server::Servers;
+use crate::agent::RequestId;
+use crate::config::Config;
+use crate::entropy::{Entropy, Seed};
+use crate::error::{DropReason, Failure};
+use crate::flow::Flow;
+use crate::id::RawId;
+use crate::io::{Io, Sent, Transmit, TransmitId};
+use crate::stats::Stats;
+use crate::time::earliest;
+use crate::{Instant, machine};
+
+/// Stateless answers and pongs that may be queued; more are dropped, as a
+/// network would.
+const MAX_RAW: u32 = 4_096;
+/// Buffers kept for reuse, and the largest that is kept.
+const MAX_SPARE: usize = 1_024;
+const MAX_SPARE_BYTES: usize = 4_096;
+
+/// Something that can be sent now.
+#[derive(Debug, Clone)]
+pub(super) enum Out {
+    /// The request of a client transaction, for the first time or again.
+    Client(RawId),
+    /// The response of a server transaction.
+    Server(RawId),
+    /// Bytes of which nothing is remembered.
+    Raw { flow: Flow, bytes: Vec<u8>, close: bool },
+}
+
+/// Something to tell the agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Up {
+    NoResponse(RequestId, Failure),
+    Located(RequestId, Flow),
+}
+
+/// The part of the endpoint that is not about subscriptions.
+#[derive(Debug, Clone)]
+pub(super) struct Core {
+    pub(super) config: Arc<Config>,
+    pub(super) entropy: Entropy,
+    pub(super) locals: Locals,
+    pub(super) clients: Clients,
+    pub(super) servers: Servers,
+    pub(super) connections: Connections,
+    pub(super) resolver: Resolver,
+    ready: VecDeque<Out>,
+    pub(super) io: VecDeque<Io>,
+    pub(super) up: VecDeque<Up>,
+    pub(super) stats: Stats,
+    raws: u32,
+    spare: Vec<Vec<u8>>,
+}
+
+impl Core {
+    pub(super) fn new(config: Arc<Config>, seed: &Seed) -> Self {
+        let limits = config.limits;
+        Self {
+            entropy: Entropy::new(seed, 2),
+            locals: Locals::default(),
+            clients: Clients::new(limits.client_transactions),
+            servers: Servers::new(limits.server_transactions),
+            connections: Connections::new(limits.streams, Entropy::new(seed, 2)),
+            resolver: Resolver::new(limits.resolved),
+            ready: VecDeque::new(),
+            io: VecDeque::new(),
+            up: VecDeque::new(),
+            stats: Stats::default(),
+            raws: 0,
+            spare: Vec::new(),
+            config,
+        }
+    }
+
+    pub(super) fn timers(&self) -> &machine::Timers {
+        &self.config.timers.sip
+    }
+
+    /// An empty buffer, a used one if there is one.
+    pub(super) fn buffer(&mut self) -> Vec<u8> {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    pub(super) fn recycle(&mut self, mut buffer: Vec<u8>) {
+        if self.spare.len() < MAX_SPARE && (1..=MAX_SPARE_BYTES).contains(&buffer.capacity()) {
+            buffer.clear();
+            self.spare.push(buffer);
+        }
+    }
+
+    /// Queues `out`, which goes along `flow`; behind a stream that cannot be
+    /// written to it waits there.
+    pub(super) fn queue(&mut self, flow: &Flow, out: Out) {
+        match self.connections.blocked_mut(flow) {
+            Some(parked) => parked.push_back(out),
+            None => self.ready.push_back(out),
+        }
+    }
+
+    /// Queues bytes that belong to no transaction; `close` ends their stream.
+    pub(super) fn queue_raw(&mut self, flow: Flow, bytes: Vec<u8>, close: bool) {
+        if self.raws >= MAX_RAW {
+            self.stats.drop(DropReason::Overload);
+            if close && let Some(stream) = flow.stream {
+                self.io.push_back(Io::Close { stream });
+            }
+            return;
+        }
+        self.raws = self.raws.saturating_add(1);
+        self.queue(&flow, Out::Raw { flow, bytes, close });
+    }
+
+    /// What waited for a stream to become writable may go now.
+    pub(super) fn unpark(&mut self, parked: VecDeque<Out>) {
+        self.ready.extend(parked);
+    }
+
+    /// What waited for a stream will never go.
+    pub(super) fn discard(&mut self, parked: VecDeque<Out>) {
+        for out in parked {
+            match out {
+                Out::Raw { .. } => self.raws = self.raws.saturating_sub(1),
+                Out::Server(id) => self.end_server(id.slot),
+                Out::Client(id) => self.unqueue_client(id),
+            }
+        }
+    }
+
+    pub(super) fn has_output(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// The next queued message, appended to `head`.
+    pub(super) fn poll_ready(&mut self, now: Instant, head: &mut Vec<u8>) -> Option<Transmit> {
+        while let Some(out) = self.ready.pop_front() {
+            let sent = match out {
+                Out::Client(id) => self.transmit_request(now, id, head),
+                Out::Server(id) => self.transmit_response(now, id, head),
+                Out::Raw { flow, bytes, close } => self.transmit_raw(flow, bytes, close, head),
+            };
+            if sent.is_some() {
+                return sent;
+            }
+        }
+        None
+    }
+
+    fn transmit_raw(&mut self, flow: Flow, bytes: Vec<u8>, close: bool, head: &mut Vec<u8>) -> Option<Transmit> {
+        if let Some(parked) = self.connections.blocked_mut(&flow) {
+            parked.push_back(Out::Raw { flow, bytes, close });
+            return None;
+        }
+        self.raws = self.raws.saturating_sub(1);
+        let open = self.connections.is_known(&flow);
+        let transmit = open.then(|| {
+            head.extend_from_slice(&bytes);
+            Transmit { id: TransmitId(Sent::Stateless), flow, head_len: bytes.len(), body: Bytes::new() }
+        });
+        self.recycle(bytes);
+        if close
+            && open
+            && let Some(stream) = flow.stream
+        {
+            self.io.push_back(Io::Close { stream });
+        }
+        transmit
+    }
+
+    /// The next deadline of a transaction.
+    pub(super) fn next_timer(&self) -> Option<Instant> {
+        earliest(self.clients.next_timer(), self.servers.next_timer())
+    }
+
+    /// Fires what is due, within the limit of one wake-up.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        for _ in 0..self.config.limits.timers_per_wakeup.max(1) {
+            let client = self.clients.next_timer().filter(|at| *at <= now);
+            let server = self.servers.next_timer().filter(|at| *at <= now);
+            match (client, server) {
+                (None, None) => return,
+                (Some(client), Some(server)) if server < client => self.server_timeout(now),
+                (None, Some(_)) => self.server_timeout(now),
+                (Some(_), _) => self.client_timeout(now),
+            }
+        }
+    }
+}

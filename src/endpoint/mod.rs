@@ -1,0 +1,359 @@
+//! The endpoint: bytes in, bytes out. It owns framing, transactions, flows and
+//! the location of servers, and drives an [`Agent`] with what they carry.
+
+mod answer;
+mod client;
+mod commands;
+mod connections;
+mod core;
+mod keys;
+mod locals;
+mod locate;
+mod resolver;
+mod respond;
+mod server;
+
+use ::core::net::SocketAddr;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use self::core::{Core, Up};
+use crate::Instant;
+use crate::agent::{Agent, OutRequest, Outgoing};
+use crate::config::Config;
+use crate::entropy::Seed;
+use crate::error::{Handled, Misuse};
+use crate::event::{Event, TimerKind};
+use crate::flow::{Flow, StreamId};
+use crate::io::{Answer, ConnectFailure, ConnectId, Io, QueryId, Sent, StreamSummary, Transmit, TransmitId};
+use crate::package::Packages;
+use crate::stats::Stats;
+use crate::time::earliest;
+use crate::wire::{Frame, Framer, FramingLost, HostPort, Transport, UriBuf};
+
+/// A whole SIP user agent for event notification, without sockets and clocks.
+///
+/// After every `handle_*` or command, call [`poll_transmit`](Self::poll_transmit)
+/// and [`poll_event`](Self::poll_event) until `None`, then sleep until
+/// [`poll_timeout`](Self::poll_timeout) or the next input. Inputs never fail
+/// for what a peer sent; an error is always the driver's own mistake.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    pub(crate) agent: Agent,
+    core: Core,
+    /// The field lines of the answer to OPTIONS.
+    capabilities: Vec<u8>,
+    /// A request that waits for room among the client transactions.
+    stalled: Option<Box<(OutRequest, Vec<u8>)>>,
+    now: Instant,
+}
+
+impl Endpoint {
+    /// An endpoint without subscriptions. `seed` makes its identifiers
+    /// unpredictable; `now` is the first moment it knows.
+    pub fn new(config: Arc<Config>, packages: Packages, seed: &Seed, now: Instant) -> Self {
+        Self {
+            capabilities: answer::capabilities(&packages),
+            core: Core::new(config.clone(), seed),
+            agent: Agent::new(config, packages, seed, now),
+            stalled: None,
+            now,
+        }
+    }
+
+    /// Tells where we receive: Via and Contact come from here. `bind` is the
+    /// address of the socket, as it stands in [`Flow::local`]; `advertised` the
+    /// one that peers see, if it is another; `gruu` replaces the Contact. The
+    /// first address that fits is the one requests leave from.
+    ///
+    /// # Errors
+    /// [`Misuse::BadValue`] for a wildcard address or port 0 without
+    /// `advertised`; [`Misuse::Limit`] when there are too many.
+    pub fn add_local(
+        &mut self,
+        transport: Transport,
+        bind: SocketAddr,
+        advertised: Option<HostPort>,
+        gruu: Option<UriBuf>,
+    ) -> Result<(), Misuse> {
+        self.agent.add_local(transport, bind, advertised.as_ref(), gruu)?;
+        self.core.locals.add(transport, bind, advertised)
+    }
+
+    /// One whole message that came on `flow`: a datagram, a WebSocket message,
+    /// or what a [`Framer`] returned.
+    pub fn handle_message(&mut self, now: Instant, flow: Flow, message: &[u8]) -> Handled {
+        let now = self.advance(now);
+        let handled = self.dispatch(now, &flow, message);
+        self.settle(now);
+        handled
+    }
+
+    /// Bytes that came on an open stream, cut as the system pleased.
+    ///
+    /// # Errors
+    /// [`FramingLost`] when they cannot be cut into messages any more: an
+    /// [`Io::Close`] follows, and what comes on that stream is ignored.
+    pub fn handle_stream(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        chunk: &[u8],
+    ) -> Result<StreamSummary, FramingLost> {
+        let now = self.advance(now);
+        let mut summary = StreamSummary::default();
+        let limits = self.core.framer_limits();
+        let slot = self.core.connections.slot(stream);
+        let Some(connection) = slot.and_then(|slot| self.core.connections.at_mut(slot)) else {
+            return Ok(summary);
+        };
+        let (Some(flow), false) = (connection.flow(), connection.closing) else { return Ok(summary) };
+        let mut framer = connection.framer.take().unwrap_or_else(|| Box::new(Framer::new(limits)));
+        framer.push(now, chunk);
+        let lost = loop {
+            match framer.next_message() {
+                Ok(None) => break None,
+                Ok(Some(Frame::Message(message))) => match self.dispatch(now, &flow, message) {
+                    Handled::Consumed => summary.consumed = summary.consumed.saturating_add(1),
+                    Handled::Dropped(_) => summary.dropped = summary.dropped.saturating_add(1),
+                    Handled::NotOurs => summary.not_ours = summary.not_ours.saturating_add(1),
+                },
+                Ok(Some(Frame::Ping)) => {
+                    summary.pings = summary.pings.saturating_add(1);
+                    let mut pong = self.core.buffer();
+                    pong.extend_from_slice(b"\r\n");
+                    self.core.queue_raw(flow, pong, false);
+                }
+                Ok(Some(_)) => {}
+                Err(lost) => break Some(lost),
+            }
+        };
+        if let Some(lost) = lost {
+            let reason = alloc::format!("{lost}");
+            self.core.answer_lost(&flow, framer.lost_head(), lost.status_hint(), &reason);
+        }
+        if let Some(connection) = slot.and_then(|slot| self.core.connections.at_mut(slot)) {
+            connection.closing |= lost.is_some();
+            connection.framer = lost.is_none().then_some(framer);
+        }
+        self.settle(now);
+        lost.map_or(Ok(summary), Err)
+    }
+
+    /// A stream is open: on our demand (`connect`), or accepted from a peer.
+    ///
+    /// # Errors
+    /// [`Misuse::BadValue`] if `flow` names no stream or another transport than
+    /// was asked for; [`Misuse::WrongState`] if the stream is known already;
+    /// [`Misuse::StaleId`] for a `connect` that is not under way;
+    /// [`Misuse::Limit`] above [`Limits::streams`](crate::Limits::streams): an
+    /// [`Io::Close`] follows.
+    pub fn handle_stream_opened(&mut self, now: Instant, connect: Option<ConnectId>, flow: Flow) -> Result<(), Misuse> {
+        let now = self.advance(now);
+        let result = self.core.stream_opened(connect, flow);
+        self.settle(now);
+        result
+    }
+
+    /// A stream has closed, whoever closed it.
+    ///
+    /// # Errors
+    /// [`Misuse::StaleId`] for a stream that is not known.
+    pub fn handle_stream_closed(&mut self, now: Instant, stream: StreamId) -> Result<(), Misuse> {
+        let now = self.advance(now);
+        let slot = self.core.connections.slot(stream).ok_or(Misuse::StaleId)?;
+        let flow = self.core.connections.at(slot).and_then(|connection| connection.flow());
+        // The agent has to know before its requests fail.
+        if let Some(flow) = flow {
+            let (subscriptions, watchers) = self.agent.handle_flow_gone(now, flow);
+            if subscriptions > 0 || watchers > 0 {
+                self.core.io.push_back(Io::FlowGone { flow, subscriptions, watchers });
+            }
+        }
+        self.core.stream_closed(now, slot);
+        self.settle(now);
+        Ok(())
+    }
+
+    /// A connection that [`Io::Connect`] asked for cannot be had.
+    ///
+    /// # Errors
+    /// [`Misuse::StaleId`] if it is not under way.
+    pub fn handle_connect_failed(
+        &mut self,
+        now: Instant,
+        connect: ConnectId,
+        _why: ConnectFailure,
+    ) -> Result<(), Misuse> {
+        let now = self.advance(now);
+        let result = self.core.connect_failed(now, connect);
+        self.settle(now);
+        result
+    }
+
+    /// A transmit could not be sent, and its transport says so for good. (A
+    /// datagram that was only dropped counts as lost: say nothing.)
+    pub fn handle_transmit_failed(&mut self, now: Instant, id: TransmitId) {
+        let now = self.advance(now);
+        match id.0 {
+            Sent::Request { slot, nonce } => self.core.request_not_sent(now, slot, nonce),
+            Sent::Response(id) => self.core.response_not_sent(id),
+            Sent::Stateless => {}
+        }
+        self.settle(now);
+    }
+
+    /// The network reports that `flow` leads nowhere: host, network, port or
+    /// protocol unreachable (RFC 3261 section 18.4). Looks at every open
+    /// client transaction; do not pass on what only may come true later, such
+    /// as an exceeded time to live.
+    pub fn handle_unreachable(&mut self, now: Instant, flow: Flow) {
+        let now = self.advance(now);
+        self.core.unreachable(now, &flow);
+        self.settle(now);
+    }
+
+    /// The answer to [`Io::Resolve`].
+    ///
+    /// # Errors
+    /// [`Misuse::StaleId`] if no such question is open.
+    pub fn handle_resolved(&mut self, now: Instant, query: QueryId, answer: Answer<'_>) -> Result<(), Misuse> {
+        let now = self.advance(now);
+        let waiters = self.core.resolver.answer(now, query.0, answer).ok_or(Misuse::StaleId)?;
+        for slot in waiters {
+            self.core.client_resolved(now, slot);
+        }
+        self.settle(now);
+        Ok(())
+    }
+
+    /// Whether a stream takes more bytes: while it does not, nothing is yielded
+    /// for it, and its watchers get the newest state afterwards.
+    ///
+    /// # Errors
+    /// [`Misuse::StaleId`] for a stream that is not open.
+    pub fn set_writable(&mut self, now: Instant, stream: StreamId, writable: bool) -> Result<(), Misuse> {
+        let now = self.advance(now);
+        let slot = self.core.connections.slot(stream).ok_or(Misuse::StaleId)?;
+        let flow = self.core.connections.at(slot).and_then(|connection| connection.flow()).ok_or(Misuse::StaleId)?;
+        self.core.set_blocked(slot, !writable);
+        self.agent.set_blocked(flow, !writable);
+        self.settle(now);
+        Ok(())
+    }
+
+    /// Fires what is due at `now`, at most
+    /// [`Limits::timers_per_wakeup`](crate::Limits::timers_per_wakeup) timers
+    /// of transactions and as many of subscriptions.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let now = self.advance(now);
+        self.core.handle_timeout(now);
+        self.settle(now);
+        self.agent.handle_timeout(now);
+    }
+
+    /// The next message to send: its head is appended to `head`, its body is
+    /// in the [`Transmit`].
+    #[must_use]
+    pub fn poll_transmit(&mut self, now: Instant, head: &mut Vec<u8>) -> Option<Transmit> {
+        let now = self.advance(now);
+        loop {
+            let transmit = self.core.poll_ready(now, head);
+            self.settle(now);
+            if transmit.is_some() {
+                return transmit;
+            }
+            if self.core.clients.is_full() && self.stalled.is_some() {
+                return None;
+            }
+            if let Some((request, lines)) = self.stalled.take().map(|stalled| *stalled) {
+                self.core.request(now, request, lines);
+                continue;
+            }
+            let mut lines = self.core.buffer();
+            match self.agent.poll_outgoing(now, &mut lines) {
+                None => {
+                    self.core.recycle(lines);
+                    return None;
+                }
+                Some(Outgoing::Request(request)) if self.core.clients.is_full() => {
+                    self.stalled = Some(Box::new((request, lines)));
+                }
+                Some(Outgoing::Request(request)) => self.core.request(now, request, lines),
+                Some(Outgoing::Response(response)) => {
+                    self.core.respond(now, &response, &lines);
+                    self.core.recycle(lines);
+                }
+                Some(Outgoing::Abandon(id)) => {
+                    self.core.abandon(&id);
+                    self.core.recycle(lines);
+                }
+            }
+        }
+    }
+
+    /// The next thing that happened.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<Event> {
+        match self.core.io.pop_front() {
+            Some(io) => Some(Event::Io(io)),
+            None => self.agent.poll_event(),
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has to be called at the
+    /// latest; the last `now` while something waits to be polled.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.core.has_output() || !self.core.io.is_empty() {
+            return Some(self.now);
+        }
+        // What the agent has to send cannot be taken while a request waits.
+        let agent = match self.stalled {
+            Some(_) if self.core.clients.is_full() => self.agent.next_timer().map(|(at, _)| at),
+            Some(_) => Some(self.now),
+            None => self.agent.poll_timeout(),
+        };
+        earliest(agent, self.core.next_timer()).map(|at| at.max(self.now))
+    }
+
+    /// The earliest timer and what it is for, whatever waits to be polled: what
+    /// a driver that cannot write sleeps until.
+    #[must_use]
+    pub fn next_timer(&self) -> Option<(Instant, TimerKind)> {
+        let transaction = self.core.next_timer().map(|at| (at, TimerKind::Transaction));
+        let earlier = [transaction, self.agent.next_timer()].into_iter().flatten().min_by_key(|(at, _)| *at);
+        earlier.map(|(at, kind)| (at.max(self.now), kind))
+    }
+
+    /// Counters.
+    pub const fn stats(&self) -> &Stats {
+        self.agent.stats()
+    }
+
+    /// Open transactions: of our requests, and of requests of peers.
+    pub const fn transactions(&self) -> (u32, u32) {
+        (self.core.clients.len(), self.core.servers.len())
+    }
+
+    /// Time never goes back: an earlier `now` counts as the latest one.
+    fn advance(&mut self, now: Instant) -> Instant {
+        if now < self.now {
+            self.core.stats.clock_went_back = self.core.stats.clock_went_back.wrapping_add(1);
+        }
+        self.now = self.now.max(now);
+        self.now
+    }
+
+    /// Hands the agent what became of its requests, and counts.
+    fn settle(&mut self, now: Instant) {
+        while let Some(up) = self.core.up.pop_front() {
+            match up {
+                Up::NoResponse(id, why) => self.agent.handle_no_response(now, id, why),
+                Up::Located(id, flow) => self.agent.set_destination(id, flow),
+            }
+        }
+        self.agent.stats.absorb(&mut self.core.stats);
+    }
+}

@@ -1,0 +1,185 @@
+//! Responses: what is copied from the request (RFC 3261 section 8.2.6.2), and
+//! where they go (sections 18.2.1, 18.2.2 and RFC 3581).
+
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+
+use crate::flow::Flow;
+use crate::wire::{HeadWriter, HeaderName, Host, Message, StatusCode, Via, lex::split_list, push_u64, read};
+
+/// Most bytes by which an error answer may exceed its request, so that a
+/// forged source gains little.
+const ERROR_MARGIN: usize = 300;
+
+/// Field lines copied from a request, as places in a buffer: Via, From and To
+/// up to `to_end` (without the line break), Call-ID and CSeq up to `ids_end`,
+/// Record-Route up to `routes_end`, then the value of Timestamp.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Marks {
+    pub(super) start: usize,
+    to_end: usize,
+    ids_end: usize,
+    routes_end: usize,
+    end: usize,
+}
+
+/// Appends the lines of `message`, which came from `source`, that answers
+/// need. Absent ones are left out.
+pub(super) fn copy_lines(out: &mut Vec<u8>, message: &Message<'_>, via: &Via<'_>, source: SocketAddr) -> Marks {
+    let mut marks = Marks { start: out.len(), ..Marks::default() };
+    for nth in 0.. {
+        let Some(line) = message.field(HeaderName::Via, nth) else { break };
+        let mut values = split_list(line);
+        let mut first = true;
+        out.extend_from_slice(b"Via: ");
+        if nth == 0 {
+            via.write_received(out, source);
+            values.next();
+            first = false;
+        }
+        for value in values {
+            if !core::mem::take(&mut first) {
+                out.extend_from_slice(b", ");
+            }
+            HeadWriter::new(out).raw(value);
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+    let copy = |out: &mut Vec<u8>, name| {
+        if let Some(value) = message.field(name, 0) {
+            HeadWriter::new(out).field(name, value);
+        }
+    };
+    copy(out, HeaderName::From);
+    if let Some(to) = message.field(HeaderName::To, 0) {
+        let mut head = HeadWriter::new(out);
+        head.begin(HeaderName::To);
+        head.raw(to);
+        marks.to_end = out.len();
+        out.extend_from_slice(b"\r\n");
+    } else {
+        marks.to_end = out.len();
+    }
+    copy(out, HeaderName::CallId);
+    copy(out, HeaderName::CSeq);
+    marks.ids_end = out.len();
+    for nth in 0.. {
+        let Some(line) = message.field(HeaderName::RecordRoute, nth) else { break };
+        HeadWriter::new(out).field(HeaderName::RecordRoute, line);
+    }
+    marks.routes_end = out.len();
+    if let Some(timestamp) = message.field(HeaderName::Timestamp, 0) {
+        let sent = timestamp.split(|b| b.is_ascii_whitespace()).next().unwrap_or_default();
+        HeadWriter::new(out).raw(sent);
+    }
+    marks.end = out.len();
+    marks
+}
+
+/// A response to be written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Response<'a> {
+    pub(super) status: StatusCode,
+    pub(super) reason: Option<&'a str>,
+    /// Added to To; `None` when the request has one.
+    pub(super) to_tag: Option<&'a [u8]>,
+    pub(super) dialog_forming: bool,
+    /// Further field lines, each with its line break.
+    pub(super) fields: &'a [u8],
+    pub(super) server: Option<&'a str>,
+    pub(super) body_len: usize,
+}
+
+impl Response<'_> {
+    pub(super) const fn new(status: StatusCode) -> Self {
+        Self { status, reason: None, to_tag: None, dialog_forming: false, fields: &[], server: None, body_len: 0 }
+    }
+
+    /// Appends the head. Returns where in `out` the added tag stands.
+    pub(super) fn write(&self, lines: &[u8], marks: &Marks, out: &mut Vec<u8>) -> core::ops::Range<usize> {
+        let part = |from: usize, to: usize| lines.get(from..to).unwrap_or_default();
+        let start = out.len();
+        HeadWriter::new(out).status_line(self.status, self.reason);
+        out.extend_from_slice(part(marks.start, marks.to_end));
+        let mut tag_at = out.len()..out.len();
+        // Without a To line there is nothing to tag.
+        let has_to = part(marks.to_end, marks.ids_end).starts_with(b"\r\n");
+        if let Some(tag) = self.to_tag.filter(|_| has_to) {
+            out.extend_from_slice(b";tag=");
+            tag_at.start = out.len();
+            out.extend_from_slice(tag);
+            tag_at.end = out.len();
+        }
+        out.extend_from_slice(part(marks.to_end, marks.ids_end));
+        if self.dialog_forming {
+            out.extend_from_slice(part(marks.ids_end, marks.routes_end));
+        }
+        out.extend_from_slice(self.fields);
+        let bound = marks.ids_end.saturating_sub(marks.start).saturating_add(ERROR_MARGIN);
+        let size = out.len().saturating_sub(start);
+        if let Some(server) = self.server
+            && (self.status.class() < 3 || size.saturating_add(server.len()).saturating_add(40) <= bound)
+        {
+            HeadWriter::new(out).field(HeaderName::Server, server.as_bytes());
+        }
+        finish(out, self.body_len);
+        tag_at
+    }
+}
+
+/// Appends a 100 for a request that came `delay` ago (RFC 3261 section
+/// 8.2.6.1).
+pub(super) fn write_trying(lines: &[u8], marks: &Marks, delay: Duration, out: &mut Vec<u8>) {
+    HeadWriter::new(out).status_line(StatusCode::TRYING, None);
+    out.extend_from_slice(lines.get(marks.start..marks.ids_end).unwrap_or_default());
+    let timestamp = lines.get(marks.routes_end..marks.end).unwrap_or_default();
+    if !timestamp.is_empty() {
+        let mut head = HeadWriter::new(out);
+        head.begin(HeaderName::Timestamp);
+        head.raw(timestamp);
+        head.raw(b" ");
+        push_u64(out, delay.as_secs());
+        out.push(b'.');
+        let millis = delay.subsec_millis();
+        for unit in [100, 10, 1] {
+            push_u64(out, u64::from(millis / unit % 10));
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+    finish(out, 0);
+}
+
+fn finish(out: &mut Vec<u8>, body_len: usize) {
+    let mut head = HeadWriter::new(out);
+    head.content_length(body_len);
+    head.finish();
+}
+
+/// Where the response to a request goes that came on `flow` with this top Via:
+/// the flow, and for a stream the address to connect to once it is closed.
+pub(super) fn reply_to(flow: &Flow, via: &Via<'_>) -> (Flow, Option<SocketAddr>) {
+    let port = via.port().unwrap_or(flow.transport.default_port());
+    if flow.stream.is_some() {
+        let backup = SocketAddr::new(flow.remote.ip(), port);
+        return (*flow, Some(backup));
+    }
+    let maddr = via.maddr().and_then(address);
+    let remote = match (maddr, via.rport()) {
+        (Some(maddr), _) => SocketAddr::new(maddr, port),
+        (None, Some(_)) => flow.remote,
+        // sent-by is the source address, or `received` was added and is.
+        (None, None) => SocketAddr::new(flow.remote.ip(), port),
+    };
+    (Flow { remote, ..*flow }, None)
+}
+
+/// A numeric host; names in `maddr` are not looked up.
+fn address(host: &[u8]) -> Option<IpAddr> {
+    Host::parse(host).ok()?.ip()
+}
+
+/// Whether an answer can be built at all: there is a Via to send it to.
+pub(super) fn answerable<'a>(message: &'a Message<'_>) -> Option<Via<'a>> {
+    read::top_via(message).ok()
+}

@@ -1,0 +1,364 @@
+//! Server transactions (RFC 3261 section 17.2.2): requests for the agent, until
+//! their answer cannot be asked for again.
+
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::ops::Range;
+
+use bytes::Bytes;
+use hashbrown::HashTable;
+
+use super::connections::Way;
+use super::core::{Core, Out};
+use super::keys::Identity;
+use super::respond::{self, Marks, Response};
+use crate::Instant;
+use crate::agent::{OutResponse, Token};
+use crate::entropy::Entropy;
+use crate::flow::Flow;
+use crate::id::{Arena, RawId};
+use crate::io::{Sent, Transmit, TransmitId};
+use crate::machine::server_txn::{Again, Fired, State, Transaction};
+use crate::time::earliest;
+use crate::timers::TimerHeap;
+use crate::wire::Message;
+
+#[derive(Debug, Clone)]
+struct Server {
+    machine: Transaction,
+    arrived: Instant,
+    /// When the 100 was due that is repeated.
+    trying_at: Option<Instant>,
+    /// Where the answer goes, and where to connect to when that has closed.
+    flow: Flow,
+    backup: Option<SocketAddr>,
+    /// Ends an answer that waits for a connection or for writability.
+    expires: Option<Instant>,
+    /// The keys, then the lines copied from the request or the final response.
+    data: Vec<u8>,
+    key_end: usize,
+    merge_end: usize,
+    marks: Marks,
+    /// The To tag of answers; `None` if the request has one.
+    tag: Option<Range<usize>>,
+    /// `data` holds the final response.
+    answered: bool,
+    queued: bool,
+}
+
+impl Server {
+    fn key(&self) -> &[u8] {
+        self.data.get(..self.key_end).unwrap_or_default()
+    }
+
+    /// Empty if the request has a To tag.
+    fn merge_key(&self) -> &[u8] {
+        self.data.get(self.key_end..self.merge_end).unwrap_or_default()
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        earliest(self.machine.poll_timeout(), self.expires)
+    }
+}
+
+/// Server transactions by slot, by key, and by what merged requests share.
+#[derive(Debug, Clone)]
+pub(super) struct Servers {
+    list: Arena<Server>,
+    by_key: HashTable<u32>,
+    by_merge: HashTable<u32>,
+    timers: TimerHeap,
+}
+
+impl Servers {
+    pub(super) const fn new(capacity: u32) -> Self {
+        Self {
+            list: Arena::new(capacity),
+            by_key: HashTable::new(),
+            by_merge: HashTable::new(),
+            timers: TimerHeap::new(),
+        }
+    }
+
+    pub(super) const fn is_full(&self) -> bool {
+        self.list.is_full()
+    }
+
+    pub(super) const fn len(&self) -> u32 {
+        self.list.len()
+    }
+
+    pub(super) fn next_timer(&self) -> Option<Instant> {
+        self.timers.peek().map(|(at, _)| at)
+    }
+
+    fn find(&self, entropy: &Entropy, key: &[u8]) -> Option<u32> {
+        let same = |slot: &u32| self.list.at(*slot).is_some_and(|server| server.key() == key);
+        self.by_key.find(entropy.hash(&[key]), same).copied()
+    }
+}
+
+fn token(id: RawId) -> Token {
+    Token((u64::from(id.generation.get()) << 32) | u64::from(id.slot))
+}
+
+impl Core {
+    /// The transaction of a request, or of the request with `method` that it
+    /// cancels.
+    pub(super) fn find_server(&mut self, identity: &Identity<'_>, method: &[u8]) -> Option<u32> {
+        let mut key = self.buffer();
+        identity.transaction_key(method, &mut key);
+        let found = self.servers.find(&self.entropy, &key);
+        self.recycle(key);
+        found
+    }
+
+    /// Whether another transaction has a request of the same tag, Call-ID and
+    /// CSeq (3261-8.2.2.2-1).
+    pub(super) fn is_merged(&mut self, identity: &Identity<'_>) -> bool {
+        let mut key = self.buffer();
+        identity.merge_key(&mut key);
+        let list = &self.servers.list;
+        let same = |slot: &u32| list.at(*slot).is_some_and(|server| server.merge_key() == key);
+        let found = self.servers.by_merge.find(self.entropy.hash(&[&key]), same).is_some();
+        self.recycle(key);
+        found
+    }
+
+    /// Opens the transaction of a request; `None` when the table is full.
+    pub(super) fn open_server(
+        &mut self,
+        now: Instant,
+        flow: &Flow,
+        message: &Message<'_>,
+        identity: &Identity<'_>,
+    ) -> Option<Token> {
+        if self.servers.is_full() {
+            return None;
+        }
+        let mut data = self.buffer();
+        identity.transaction_key(identity.cseq.method.as_bytes(), &mut data);
+        let key_end = data.len();
+        let tag = if identity.to_tag.is_none() {
+            identity.merge_key(&mut data);
+            Some(0..0)
+        } else {
+            None
+        };
+        let merge_end = data.len();
+        let marks = respond::copy_lines(&mut data, message, &identity.via, flow.remote);
+        let (reply, backup) = respond::reply_to(flow, &identity.via);
+        let server = Server {
+            machine: Transaction::new(now, flow.transport.is_reliable(), self.timers()),
+            arrived: now,
+            trying_at: None,
+            flow: reply,
+            backup,
+            expires: None,
+            data,
+            key_end,
+            merge_end,
+            marks,
+            tag,
+            answered: false,
+            queued: false,
+        };
+        let key_hash = self.entropy.hash(&[server.key()]);
+        let merge_hash = (merge_end > key_end).then(|| self.entropy.hash(&[server.merge_key()]));
+        let id = self.servers.list.insert_with(|_| server)?;
+        let (list, entropy) = (&self.servers.list, &self.entropy);
+        let rehash = |slot: &u32| list.at(*slot).map_or(0, |server| entropy.hash(&[server.key()]));
+        self.servers.by_key.insert_unique(key_hash, id.slot, rehash);
+        if let Some(hash) = merge_hash {
+            let rehash = |slot: &u32| list.at(*slot).map_or(0, |server| entropy.hash(&[server.merge_key()]));
+            self.servers.by_merge.insert_unique(hash, id.slot, rehash);
+        }
+        self.arm_server(id.slot);
+        Some(token(id))
+    }
+
+    /// Undoes [`open_server`](Self::open_server).
+    pub(super) fn forget_server(&mut self, token: Token) {
+        if let Some(id) = self.server_of(token) {
+            self.end_server(id.slot);
+        }
+    }
+
+    fn server_of(&self, named: Token) -> Option<RawId> {
+        let slot = u32::try_from(named.0 & u64::from(u32::MAX)).ok()?;
+        self.servers.list.id_at(slot).filter(|id| token(*id) == named)
+    }
+
+    /// The same request has come again.
+    pub(super) fn retransmitted(&mut self, now: Instant, slot: u32) {
+        let Some(server) = self.servers.list.at_mut(slot) else { return };
+        if server.machine.handle_retransmission(now) != Again::Nothing {
+            self.stats.retransmissions = self.stats.retransmissions.wrapping_add(1);
+            self.queue_server(slot);
+        }
+    }
+
+    /// The To tag that answers to the request in `slot` have, once it is
+    /// answered.
+    pub(super) fn answered_tag(&self, slot: u32) -> Option<&[u8]> {
+        let server = self.servers.list.at(slot).filter(|server| server.answered)?;
+        server.data.get(server.tag.clone()?)
+    }
+
+    /// Answers a request for good; `fields` are the agent's lines. A second
+    /// answer, or one that comes too late, goes nowhere (4320-4.2-1).
+    pub(super) fn respond(&mut self, now: Instant, response: &OutResponse, fields: &[u8]) {
+        let timers = *self.timers();
+        let Some(id) = self.server_of(response.token) else { return };
+        let mut out = self.buffer();
+        let Some(server) = self.servers.list.get_mut(id) else { return };
+        if server.answered || server.machine.respond(now, response.status.as_u16(), &timers).is_err() {
+            return self.recycle(out);
+        }
+        let fallback = super::keys::hex(self.entropy.hash(&[b"tag", server.key(), server.merge_key()]));
+        let minted;
+        let to_tag: Option<&[u8]> = match (&server.tag, response.to_tag) {
+            (None, _) => None,
+            (Some(_), Some(tag)) => {
+                let mut text = Vec::with_capacity(crate::entropy::MINTED_LEN);
+                tag.write(&mut text);
+                minted = text;
+                Some(&minted)
+            }
+            (Some(_), None) => Some(&fallback),
+        };
+        out.extend_from_slice(server.data.get(..server.merge_end).unwrap_or_default());
+        let response = Response {
+            reason: response.reason,
+            to_tag,
+            dialog_forming: response.dialog_forming,
+            fields,
+            server: self.config.user_agent.as_deref(),
+            ..Response::new(response.status)
+        };
+        let tag_at = response.write(&server.data, &server.marks, &mut out);
+        server.tag = server.tag.as_ref().map(|_| tag_at);
+        let old = core::mem::replace(&mut server.data, out);
+        server.answered = true;
+        if server.machine.state() == State::Terminated {
+            // Timer J is zero: it lasts until it is written, or cannot be.
+            server.expires = Some(now.saturating_add(timers.timer_f()));
+        }
+        self.recycle(old);
+        self.arm_server(id.slot);
+        self.queue_server(id.slot);
+    }
+
+    fn queue_server(&mut self, slot: u32) {
+        let Some(id) = self.servers.list.id_at(slot) else { return };
+        let Some(server) = self.servers.list.at_mut(slot) else { return };
+        let flow = server.flow;
+        if !core::mem::replace(&mut server.queued, true) {
+            self.queue(&flow, Out::Server(id));
+        }
+    }
+
+    /// The connection that its answer waited for is open.
+    pub(super) fn server_goes(&mut self, id: RawId, flow: Flow) {
+        if let Some(server) = self.servers.list.get_mut(id) {
+            server.flow = flow;
+            self.queue_server(id.slot);
+        }
+    }
+
+    pub(super) fn transmit_response(&mut self, now: Instant, id: RawId, head: &mut Vec<u8>) -> Option<Transmit> {
+        let server = self.servers.list.get_mut(id)?;
+        server.queued = false;
+        let flow = server.flow;
+        if let Some(parked) = self.connections.blocked_mut(&flow) {
+            server.queued = true;
+            parked.push_back(Out::Server(id));
+            return None;
+        }
+        if !self.connections.is_open(&flow) {
+            self.reconnect(id);
+            return None;
+        }
+        let start = head.len();
+        let done = if server.answered {
+            head.extend_from_slice(server.data.get(server.merge_end..).unwrap_or_default());
+            server.machine.state() == State::Terminated
+        } else {
+            let delay = *server.trying_at.get_or_insert(now) - server.arrived;
+            respond::write_trying(&server.data, &server.marks, delay, head);
+            false
+        };
+        if done {
+            self.end_server(id.slot);
+        }
+        let head_len = head.len().saturating_sub(start);
+        Some(Transmit { id: TransmitId(Sent::Response(id)), flow, head_len, body: Bytes::new() })
+    }
+
+    /// The stream of the request has closed: its answer takes a new one to the
+    /// address in Via (3261-18.2.2-1). A 100 is not worth that.
+    fn reconnect(&mut self, id: RawId) {
+        let Some(server) = self.servers.list.get_mut(id).filter(|server| server.answered) else { return };
+        let transport = server.flow.transport;
+        let target = server.backup.take().filter(|remote| self.locals.towards(transport, *remote).is_some());
+        let way = target.and_then(|remote| {
+            let name = alloc::format!("{}", remote.ip());
+            self.connect(transport, remote, &Bytes::from(name.into_bytes()))
+        });
+        match way {
+            Some(Way::Open(flow)) => self.server_goes(id, flow),
+            Some(Way::Opening(slot)) => {
+                if let Some(connection) = self.connections.at_mut(slot) {
+                    connection.servers.push(id);
+                }
+            }
+            None => self.end_server(id.slot),
+        }
+    }
+
+    /// Its answer could not be sent (3261-17.2.4-1).
+    pub(super) fn response_not_sent(&mut self, id: RawId) {
+        if self.servers.list.get(id).is_some_and(|server| server.answered) {
+            self.end_server(id.slot);
+        }
+    }
+
+    pub(super) fn server_timeout(&mut self, now: Instant) {
+        let timers = *self.timers();
+        let Some(slot) = self.servers.timers.pop_due(now) else { return };
+        let Some(server) = self.servers.list.at_mut(slot) else { return };
+        match server.machine.handle_timeout(now, &timers) {
+            Fired::Terminated => return self.end_server(slot),
+            Fired::Send100 => {
+                server.trying_at = Some(now);
+                self.queue_server(slot);
+            }
+            Fired::Nothing => {
+                if server.expires.is_some_and(|at| at <= now) {
+                    return self.end_server(slot);
+                }
+            }
+        }
+        self.arm_server(slot);
+    }
+
+    pub(super) fn end_server(&mut self, slot: u32) {
+        self.servers.timers.set(slot, None);
+        let Some(server) = self.servers.list.remove(slot) else { return };
+        if let Ok(found) = self.servers.by_key.find_entry(self.entropy.hash(&[server.key()]), |s| *s == slot) {
+            found.remove();
+        }
+        let merge = self.entropy.hash(&[server.merge_key()]);
+        if !server.merge_key().is_empty()
+            && let Ok(found) = self.servers.by_merge.find_entry(merge, |s| *s == slot)
+        {
+            found.remove();
+        }
+        self.recycle(server.data);
+    }
+
+    fn arm_server(&mut self, slot: u32) {
+        let deadline = self.servers.list.at(slot).and_then(Server::deadline);
+        self.servers.timers.set(slot, deadline);
+    }
+}
