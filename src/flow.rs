@@ -131,13 +131,6 @@ impl Flows {
         Some(FlowId(slot))
     }
 
-    /// One more record names `id`.
-    pub(crate) fn retain(&mut self, id: FlowId) {
-        if let Some(record) = self.records.at_mut(id.0) {
-            record.uses = record.uses.saturating_add(1);
-        }
-    }
-
     /// One record less names `id`; the last one frees it.
     pub(crate) fn release(&mut self, entropy: &Entropy, id: FlowId) {
         let Some(record) = self.records.at_mut(id.0) else { return };
@@ -172,6 +165,7 @@ impl Flows {
         }
     }
 
+    #[cfg(test)]
     pub(crate) const fn len(&self) -> u32 {
         self.records.len()
     }

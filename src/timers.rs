@@ -20,6 +20,7 @@ impl TimerHeap {
         Self { heap: Vec::new(), place: Vec::new() }
     }
 
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.heap.len()
     }

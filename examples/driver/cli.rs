@@ -1,0 +1,150 @@
+//! What the example programs share on their command lines and in their output.
+
+use std::collections::VecDeque;
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+/// Arguments not read yet.
+pub struct Args(VecDeque<String>);
+
+/// Options of the contract that are not there yet.
+const LATER: [&str; 6] = ["--user", "--password", "--users", "--realm", "--outbound", "--ladder"];
+
+impl Args {
+    /// The program's arguments. `--help` prints `usage` and ends the program.
+    pub fn new(usage: &str) -> Self {
+        let args: VecDeque<String> = std::env::args().skip(1).collect();
+        if args.iter().any(|arg| arg == "--help" || arg == "-h") {
+            println!("{usage}");
+            std::process::exit(0);
+        }
+        Self(args)
+    }
+
+    pub fn next(&mut self) -> Option<String> {
+        let arg = self.0.pop_front()?;
+        if LATER.contains(&arg.as_str()) {
+            wrong(&format!("{arg} comes in a later version"));
+        }
+        Some(arg)
+    }
+
+    /// The value of the option `name`.
+    pub fn value(&mut self, name: &str) -> String {
+        self.0.pop_front().unwrap_or_else(|| wrong(&format!("{name} needs a value")))
+    }
+
+    pub fn parsed<T: std::str::FromStr>(&mut self, name: &str) -> T {
+        let value = self.value(name);
+        value.parse().unwrap_or_else(|_| wrong(&format!("{name}: {value} is not a value for it")))
+    }
+}
+
+/// Ends the program: wrong usage.
+pub fn wrong(message: &str) -> ! {
+    eprintln!("{message}\ntry --help");
+    std::process::exit(2)
+}
+
+/// Ends the program: what was asked for failed.
+pub fn failed(message: &str) -> ! {
+    eprintln!("{message}");
+    std::process::exit(1)
+}
+
+/// The address of ours from which `remote` is reached.
+pub fn local_towards(remote: SocketAddr) -> Option<SocketAddr> {
+    let any = if remote.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let probe = std::net::UdpSocket::bind(any).ok()?;
+    // Connecting a UDP socket sends nothing; the system picks the route.
+    probe.connect(remote).ok()?;
+    Some(SocketAddr::new(probe.local_addr().ok()?.ip(), 0))
+}
+
+/// One thing to report: a JSON object, or a line to read.
+pub struct Report {
+    json: bool,
+    text: String,
+}
+
+impl Report {
+    pub fn new(json: bool, event: &str) -> Self {
+        let text = if json { format!("{{\"event\":{}", quoted(event)) } else { event.to_string() };
+        Self { json, text }
+    }
+
+    fn put(mut self, key: &str, json: &str, plain: &str) -> Self {
+        let _ = match self.json {
+            true => write!(self.text, ",{}:{json}", quoted(key)),
+            false => write!(self.text, " {key}={plain}"),
+        };
+        self
+    }
+
+    pub fn text(self, key: &str, value: &str) -> Self {
+        self.put(key, &quoted(value), value)
+    }
+
+    pub fn maybe(self, key: &str, value: Option<&str>) -> Self {
+        match (value, self.json) {
+            (Some(value), _) => self.text(key, value),
+            (None, true) => self.put(key, "null", ""),
+            (None, false) => self,
+        }
+    }
+
+    pub fn number(self, key: &str, value: impl Into<u64>) -> Self {
+        let value = value.into().to_string();
+        self.put(key, &value, &value)
+    }
+
+    pub fn maybe_number(self, key: &str, value: Option<u32>) -> Self {
+        match (value, self.json) {
+            (Some(value), _) => self.number(key, value),
+            (None, true) => self.put(key, "null", ""),
+            (None, false) => self,
+        }
+    }
+
+    pub fn flag(self, key: &str, value: bool) -> Self {
+        self.put(key, if value { "true" } else { "false" }, if value { "yes" } else { "no" })
+    }
+
+    /// A body: part of the object, or on lines of its own.
+    pub fn body(mut self, body: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(body);
+        if self.json {
+            return self.text("body", &text);
+        }
+        if !text.is_empty() {
+            self.text.push('\n');
+            self.text.push_str(text.trim_end());
+        }
+        self
+    }
+
+    pub fn print(self) {
+        use std::io::Write;
+        let mut out = std::io::stdout().lock();
+        // A reader that went away is no reason to fail.
+        let _ = writeln!(out, "{}{}", self.text, if self.json { "}" } else { "" });
+        let _ = out.flush();
+    }
+}
+
+/// `text` as a JSON string.
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        let _ = match c {
+            '"' | '\\' => write!(out, "\\{c}"),
+            '\n' => write!(out, "\\n"),
+            '\r' => write!(out, "\\r"),
+            '\t' => write!(out, "\\t"),
+            c if (c as u32) < 0x20 => write!(out, "\\u{:04x}", c as u32),
+            c => write!(out, "{c}"),
+        };
+    }
+    out.push('"');
+    out
+}
