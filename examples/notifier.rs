@@ -5,10 +5,11 @@ mod driver;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::mpsc::Receiver;
 
 use bytes::Bytes;
 use driver::Driver;
-use driver::cli::{Args, Report, wrong};
+use driver::cli::{Args, Report, read_lines, wrong};
 use sip_events::package::Reject;
 use sip_events::wire::StatusCode;
 use sip_events::{
@@ -43,6 +44,8 @@ struct Notifier {
     answer: Answer,
     json: bool,
     packages: Vec<String>,
+    /// Commands.
+    lines: Receiver<String>,
     /// Drops reported so far, by reason.
     drops: [u64; DropReason::ALL.len()],
 }
@@ -93,8 +96,8 @@ fn main() -> io::Result<()> {
         config = config.with_package(own).unwrap_or_else(|error| wrong(&error.to_string()));
     }
     let driver = Driver::bind(bind, config, packages)?;
-    driver.read_lines();
-    Notifier { driver, answer, json, packages: names, drops: Default::default() }.run()
+    let lines = read_lines(&driver);
+    Notifier { driver, answer, json, packages: names, lines, drops: Default::default() }.run()
 }
 
 fn host(address: SocketAddr) -> String {
@@ -112,12 +115,8 @@ impl Notifier {
                     return Ok(());
                 }
             }
-            while let Some(line) = self.driver.lines.pop_front() {
-                match line {
-                    Some(line) => self.obey(line.trim()),
-                    // The end of standard input only means that nobody gives commands.
-                    None => {}
-                }
+            while let Ok(line) = self.lines.try_recv() {
+                self.obey(line.trim());
             }
             for event in self.driver.drain() {
                 if !self.handle(event) {

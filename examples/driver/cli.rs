@@ -40,6 +40,18 @@ impl Args {
     }
 }
 
+/// The lines of standard input, read by a thread that wakes the loop for each.
+pub fn read_lines(driver: &super::Driver) -> std::sync::mpsc::Receiver<String> {
+    let (sender, lines) = std::sync::mpsc::channel();
+    driver.spawn(move |put| {
+        for line in std::io::stdin().lines().map_while(Result::ok) {
+            let _ = sender.send(line);
+            put(Box::new(|_| ()));
+        }
+    });
+    lines
+}
+
 /// Ends the program: wrong usage.
 pub fn wrong(message: &str) -> ! {
     eprintln!("{message}\ntry --help");

@@ -53,11 +53,11 @@ def state(context, transport, package):
         inline = "Messages-Waiting: yes"
     pair.notifier.say(f"set {pair.uri} {package} -inline {inline}")
     # A line cannot carry the line's end; message-summary needs one.
-    note = watch.event("notify", state="active", body=lambda text: (text or "").rstrip("\r\n") == inline)
+    note = watch.event("notify", 8, state="active", body=lambda text: (text or "").rstrip("\r\n") == inline)
     expect(note.get("content_type") == TYPES[package], f"content_type is {note.get('content_type')!r}")
     body = bodies(package, "alice")[0]
     pair.set_file(body)
-    watch.event("notify", state="active", body=body.decode())
+    watch.event("notify", 8, state="active", body=body.decode())
     watch.event("notify", state="terminated")
     gone = watch.event("terminated")
     expect(gone.get("reason") in (None, "timeout") and not gone.get("will_retry"), f"after unsubscribing: {gone}")
