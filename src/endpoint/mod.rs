@@ -269,20 +269,22 @@ impl Endpoint {
             if transmit.is_some() {
                 return transmit;
             }
-            if self.core.clients.is_full() && self.stalled.is_some() {
-                return None;
-            }
-            if let Some((request, lines)) = self.stalled.take().map(|stalled| *stalled) {
+            let full = self.core.clients.is_full();
+            if !full && let Some((request, lines)) = self.stalled.take().map(|stalled| *stalled) {
                 self.core.request(now, request, lines);
                 continue;
             }
             let mut lines = self.core.buffer();
-            match self.agent.poll_outgoing(now, &mut lines) {
+            let outgoing = match self.stalled {
+                Some(_) => self.agent.poll_answer(&mut lines),
+                None => self.agent.poll_outgoing(now, &mut lines),
+            };
+            match outgoing {
                 None => {
                     self.core.recycle(lines);
                     return None;
                 }
-                Some(Outgoing::Request(request)) if self.core.clients.is_full() => {
+                Some(Outgoing::Request(request)) if full => {
                     self.stalled = Some(Box::new((request, lines)));
                 }
                 Some(Outgoing::Request(request)) => self.core.request(now, request, lines),
@@ -324,7 +326,9 @@ impl Endpoint {
         }
         // What the agent has to send cannot be taken while a request waits.
         let agent = match self.stalled {
-            Some(_) if self.core.clients.is_full() => self.agent.next_timer().map(|(at, _)| at),
+            Some(_) if self.core.clients.is_full() && !self.agent.has_answer() => {
+                self.agent.next_timer().map(|(at, _)| at)
+            }
             Some(_) => Some(self.now),
             None => self.agent.poll_timeout(),
         };

@@ -293,3 +293,18 @@ fn mistakes_of_the_driver_are_told() {
     assert_eq!(handled, Handled::Consumed);
     assert!(kit.events.iter().all(|e| !matches!(e, Event::Io(_))));
 }
+
+#[test]
+fn idle_and_stuck_streams_can_be_told() {
+    let mut kit = Kit::new();
+    accepted(&mut kit, 1);
+    let (opened, id) = (kit.now, StreamId(1));
+    assert_eq!(kit.endpoint.stream_info(id).unwrap().last_activity, None);
+    kit.endpoint.handle_stream(kit.now, id, b"OPTIONS sip:").unwrap();
+    kit.run_millis(5_000);
+    kit.endpoint.handle_stream(kit.now, id, b"b").unwrap();
+    let info = kit.endpoint.stream_info(id).unwrap();
+    assert_eq!((info.last_activity, info.unfinished_since), (Some(kit.now), Some(opened)));
+    assert_eq!(info.requests, 0);
+    assert_eq!(kit.endpoint.stream_info(StreamId(2)), Err(Misuse::StaleId));
+}

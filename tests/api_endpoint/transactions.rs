@@ -244,3 +244,67 @@ fn a_wake_up_does_a_bounded_amount_of_work() {
     assert_eq!(sent, [0, 0, 1, 1, 2]);
     assert!(kit.endpoint.poll_timeout() > Some(kit.now));
 }
+
+/// A full table of our own requests holds back further ones, not the answers
+/// to others.
+#[test]
+fn requests_wait_for_room_and_answers_do_not() {
+    use sip_events::{Config, Limits};
+    let mut limits = Limits::default();
+    limits.client_transactions = 2;
+    let mut kit = Kit::with(Config::new("sip:me@192.0.2.1").unwrap().with_limits(limits));
+    kit.add_bob();
+    let first = kit.subscribe(watch());
+    kit.subscribe(watch());
+    assert!(kit.subscribe(watch()).is_empty());
+    assert!(kit.subscribe(watch()).is_empty());
+    assert_eq!(kit.endpoint.transactions(), (2, 0));
+    kit.feed(peer(), Request::subscribe("full").bytes());
+    let sent = kit.accept_all();
+    assert_eq!(sent.iter().map(|s| s.status()).collect::<Vec<_>>(), [200]);
+    // Timer K of the first makes room.
+    let accepted = first[0].answer("200 OK", "Expires: 600\r\nContact: <sip:bob@203.0.113.9>\r\n");
+    assert!(kit.feed(first[0].flow, accepted).is_empty());
+    let later = kit.run_millis(5_000);
+    let new: Vec<_> = later.iter().filter(|(at, _)| at.as_millis() == 5_000).collect();
+    assert_eq!(new.len(), 1, "{new:?}");
+    assert_eq!(kit.endpoint.transactions().0, 2);
+}
+
+/// Covers: 3261-18.1.1-4
+#[test]
+fn via_names_what_peers_see_and_never_a_wildcard() {
+    use sip_events::wire::Transport;
+    use sip_events::{Config, Misuse};
+    let mut kit = Kit::bare(Config::new("sip:me@example.com").unwrap());
+    let any = addr("0.0.0.0:5070");
+    assert_eq!(kit.endpoint.add_local(Transport::Udp, any, None, None), Err(Misuse::BadValue));
+    kit.endpoint.add_local(Transport::Udp, any, Some("pbx.example.com:5071".parse().unwrap()), None).unwrap();
+    kit.endpoint.add_local(Transport::Udp, addr("[2001:db8::1]:5060"), None, None).unwrap();
+    let first = kit.subscribe(watch()).remove(0);
+    assert_eq!(first.flow.local, any);
+    assert!(first.field(HeaderName::Via).starts_with("SIP/2.0/UDP pbx.example.com:5071;branch="));
+    // The driver may know better which address it was.
+    let specific = Flow::udp(addr("192.0.2.77:5070"), first.flow.remote);
+    assert_eq!(kit.receive(specific, first.answer("100 Trying", "")).0, Handled::Consumed);
+    let v6 = kit.subscribe(Subscribe::new("sip:bob@[2001:db8::9]", "presence").unwrap()).remove(0);
+    assert_eq!(v6.flow, Flow::udp(addr("[2001:db8::1]:5060"), addr("[2001:db8::9]:5060")));
+    assert!(v6.field(HeaderName::Via).starts_with("SIP/2.0/UDP [2001:db8::1]:5060;branch="));
+    assert_eq!(kit.receive(v6.flow, v6.answer("100 Trying", "")).0, Handled::Consumed);
+}
+
+/// `Drained` is the last thing: an answer that is still queued comes first.
+#[test]
+fn drained_comes_after_the_last_answer() {
+    let mut kit = Kit::notifier();
+    let now = kit.now;
+    let first = Request::new("OPTIONS", "last").bytes();
+    assert_eq!(kit.endpoint.handle_message(now, peer(), &first), Handled::Consumed);
+    kit.endpoint.close(now, sip_events::Close::Terminate);
+    assert_eq!(kit.endpoint.poll_event(), None);
+    assert_eq!(kit.endpoint.poll_timeout(), Some(now));
+    let mut head = Vec::new();
+    assert!(kit.endpoint.poll_transmit(now, &mut head).is_some());
+    assert_eq!(kit.endpoint.poll_event(), Some(Event::Drained));
+    assert_eq!(kit.endpoint.poll_event(), None);
+}
