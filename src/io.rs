@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
+use crate::Instant;
 use crate::flow::{Flow, StreamId};
 use crate::id::RawId;
 use crate::wire::Transport;
@@ -245,4 +246,16 @@ pub struct StreamSummary {
     pub not_ours: u32,
     /// Keep-alive pings, each answered by a CRLF (RFC 5626 section 3.5.1).
     pub pings: u32,
+}
+
+/// How a stream does; see [`Endpoint::stream_info`](crate::Endpoint::stream_info).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StreamInfo {
+    /// When bytes last came; `None` before the first.
+    pub last_activity: Option<Instant>,
+    /// Since when an unfinished message waits for its rest.
+    pub unfinished_since: Option<Instant>,
+    /// Requests of ours that are open on it.
+    pub requests: u32,
 }

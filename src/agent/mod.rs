@@ -446,6 +446,18 @@ impl Agent {
     /// fields are appended to `head`.
     pub fn poll_outgoing(&mut self, now: Instant, head: &mut Vec<u8>) -> Option<Outgoing> {
         let now = self.advance(now);
+        if let Some(first) = self.poll_answer(head) {
+            return Some(first);
+        }
+        if let Some(request) = self.poll_subscribe(now, head) {
+            return Some(request);
+        }
+        self.poll_notify(now, head)
+    }
+
+    /// The part of [`poll_outgoing`](Self::poll_outgoing) that needs no room
+    /// for a new transaction.
+    pub(crate) fn poll_answer(&mut self, head: &mut Vec<u8>) -> Option<Outgoing> {
         if let Some((token, answer)) = self.answers.pop_front() {
             head.extend_from_slice(&answer.fields);
             self.stats.responses_sent = self.stats.responses_sent.wrapping_add(1);
@@ -455,10 +467,12 @@ impl Agent {
         if let Some(id) = self.abandoned.pop_front() {
             return Some(Outgoing::Abandon(id));
         }
-        if let Some(request) = self.poll_subscribe(now, head) {
-            return Some(request);
-        }
-        self.poll_notify(now, head)
+        None
+    }
+
+    /// Whether [`poll_answer`](Self::poll_answer) has something.
+    pub(crate) fn has_answer(&self) -> bool {
+        !self.answers.is_empty() || !self.abandoned.is_empty()
     }
 
     /// The next thing that happened.

@@ -67,8 +67,8 @@ impl Core {
             }
         };
         let mut out = self.buffer();
-        let server = self.config.user_agent.clone();
-        Response { to_tag, server: server.as_deref(), ..response }.write(&lines, &marks, &mut out);
+        let server = self.config.user_agent.as_deref();
+        Response { to_tag, server, ..response }.write(&lines, &marks, &mut out);
         self.recycle(lines);
         let (reply, _) = respond::reply_to(flow, &via);
         self.queue_raw(reply, out, close);

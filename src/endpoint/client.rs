@@ -66,7 +66,7 @@ struct Client {
     seat: Option<Seat>,
     /// The datagram flow that this request is too large for, and how long to
     /// wait for a stream instead (3261-18.1.1-2).
-    datagrams: Option<(Flow, Instant)>,
+    datagrams: Option<Box<(Flow, Instant)>>,
     /// It goes as a datagram whatever its size.
     any_size: bool,
     /// It is in the queue.
@@ -129,7 +129,7 @@ impl Client {
         if self.is_completed() {
             return machine;
         }
-        let patience = self.datagrams.map(|(_, until)| until);
+        let patience = self.datagrams.as_ref().map(|wait| wait.1);
         earliest(earliest(machine, patience), Some(self.expires))
     }
 
@@ -329,7 +329,7 @@ impl Core {
             return;
         }
         client.flow = None;
-        if let Some((flow, _)) = client.datagrams.take() {
+        if let Some((flow, _)) = client.datagrams.take().map(|wait| *wait) {
             client.any_size = true;
             self.arm_client(slot);
             self.take_flow(slot, flow);
@@ -399,7 +399,7 @@ impl Core {
             Some(Way::Open(flow)) => Some(flow),
             Some(Way::Opening(connection)) => {
                 client.flow = None;
-                client.datagrams = Some((datagrams, patience));
+                client.datagrams = Some(Box::new((datagrams, patience)));
                 self.leave(slot);
                 self.sit(slot, Home::Connection(connection));
                 self.arm_client(slot);
@@ -487,7 +487,7 @@ impl Core {
             Fired::Nothing if client.is_completed() => {}
             Fired::Nothing if client.expires <= now => return self.fail_client(slot, Failure::Timeout),
             Fired::Nothing => {
-                if client.datagrams.is_some_and(|(_, until)| until <= now) {
+                if client.datagrams.as_ref().is_some_and(|wait| wait.1 <= now) {
                     self.client_failed(now, slot, Failure::Transport);
                 }
             }

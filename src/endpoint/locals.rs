@@ -67,12 +67,7 @@ impl Locals {
         exact.or_else(wildcard).or_else(address).or_else(any).map(|local| &local.sent_by)
     }
 
-    /// sent-by of requests on `flow` (RFC 3261 section 18.1.1).
-    pub(super) fn sent_by(&self, flow: &Flow) -> HostPort {
-        self.of(flow).cloned().unwrap_or_else(|| HostPort::from(flow.local))
-    }
-
-    /// Appends [`sent_by`](Self::sent_by) without a copy of it.
+    /// Appends sent-by of requests on `flow` (RFC 3261 section 18.1.1).
     pub(super) fn write_sent_by(&self, flow: &Flow, out: &mut Vec<u8>) {
         match self.of(flow) {
             Some(sent_by) => sent_by.write(out),
@@ -82,7 +77,14 @@ impl Locals {
 
     /// Whether `via` is what we wrote on `flow` (3261-18.1.2-1).
     pub(super) fn wrote(&self, flow: &Flow, via: &Via<'_>) -> bool {
-        let sent_by = self.sent_by(flow);
+        let bound;
+        let sent_by = match self.of(flow) {
+            Some(sent_by) => sent_by,
+            None => {
+                bound = HostPort::from(flow.local);
+                &bound
+            }
+        };
         let default = flow.transport.default_port();
         sent_by.host() == via.host() && sent_by.port().unwrap_or(default) == via.port().unwrap_or(default)
     }

@@ -26,7 +26,9 @@ use crate::entropy::Seed;
 use crate::error::{Handled, Misuse};
 use crate::event::{Event, TimerKind};
 use crate::flow::{Flow, StreamId};
-use crate::io::{Answer, ConnectFailure, ConnectId, Io, QueryId, Sent, StreamSummary, Transmit, TransmitId};
+use crate::io::{
+    Answer, ConnectFailure, ConnectId, Io, QueryId, Sent, StreamInfo, StreamSummary, Transmit, TransmitId,
+};
 use crate::package::Packages;
 use crate::stats::Stats;
 use crate::time::earliest;
@@ -46,6 +48,8 @@ pub struct Endpoint {
     capabilities: Vec<u8>,
     /// A request that waits for room among the client transactions.
     stalled: Option<Box<(OutRequest, Vec<u8>)>>,
+    /// [`Event::Drained`] came, but not all is sent.
+    drained: bool,
     now: Instant,
 }
 
@@ -58,6 +62,7 @@ impl Endpoint {
             core: Core::new(config.clone(), seed),
             agent: Agent::new(config, packages, seed, now),
             stalled: None,
+            drained: false,
             now,
         }
     }
@@ -264,20 +269,22 @@ impl Endpoint {
             if transmit.is_some() {
                 return transmit;
             }
-            if self.core.clients.is_full() && self.stalled.is_some() {
-                return None;
-            }
-            if let Some((request, lines)) = self.stalled.take().map(|stalled| *stalled) {
+            let full = self.core.clients.is_full();
+            if !full && let Some((request, lines)) = self.stalled.take().map(|stalled| *stalled) {
                 self.core.request(now, request, lines);
                 continue;
             }
             let mut lines = self.core.buffer();
-            match self.agent.poll_outgoing(now, &mut lines) {
+            let outgoing = match self.stalled {
+                Some(_) => self.agent.poll_answer(&mut lines),
+                None => self.agent.poll_outgoing(now, &mut lines),
+            };
+            match outgoing {
                 None => {
                     self.core.recycle(lines);
                     return None;
                 }
-                Some(Outgoing::Request(request)) if self.core.clients.is_full() => {
+                Some(Outgoing::Request(request)) if full => {
                     self.stalled = Some(Box::new((request, lines)));
                 }
                 Some(Outgoing::Request(request)) => self.core.request(now, request, lines),
@@ -296,9 +303,17 @@ impl Endpoint {
     /// The next thing that happened.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
-        match self.core.io.pop_front() {
-            Some(io) => Some(Event::Io(io)),
-            None => self.agent.poll_event(),
+        if let Some(io) = self.core.io.pop_front() {
+            return Some(Event::Io(io));
+        }
+        let drained = ::core::mem::take(&mut self.drained);
+        match if drained { Some(Event::Drained) } else { self.agent.poll_event() } {
+            // Whoever stops at it would lose the last answers.
+            Some(Event::Drained) if self.core.has_output() => {
+                self.drained = true;
+                None
+            }
+            event => event,
         }
     }
 
@@ -306,12 +321,14 @@ impl Endpoint {
     /// latest; the last `now` while something waits to be polled.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.core.has_output() || !self.core.io.is_empty() {
+        if self.core.has_output() || !self.core.io.is_empty() || self.drained {
             return Some(self.now);
         }
         // What the agent has to send cannot be taken while a request waits.
         let agent = match self.stalled {
-            Some(_) if self.core.clients.is_full() => self.agent.next_timer().map(|(at, _)| at),
+            Some(_) if self.core.clients.is_full() && !self.agent.has_answer() => {
+                self.agent.next_timer().map(|(at, _)| at)
+            }
             Some(_) => Some(self.now),
             None => self.agent.poll_timeout(),
         };
@@ -330,6 +347,22 @@ impl Endpoint {
     /// Counters.
     pub const fn stats(&self) -> &Stats {
         self.agent.stats()
+    }
+
+    /// How a stream does, for closing those that are idle or that never finish
+    /// a message.
+    ///
+    /// # Errors
+    /// [`Misuse::StaleId`] for a stream that is not known.
+    pub fn stream_info(&self, stream: StreamId) -> Result<StreamInfo, Misuse> {
+        let slot = self.core.connections.slot(stream);
+        let connection = slot.and_then(|slot| self.core.connections.at(slot)).ok_or(Misuse::StaleId)?;
+        let framer = connection.framer.as_deref();
+        Ok(StreamInfo {
+            last_activity: framer.and_then(Framer::last_activity),
+            unfinished_since: framer.and_then(Framer::waiting_since),
+            requests: u32::try_from(connection.clients.len()).unwrap_or(u32::MAX),
+        })
     }
 
     /// Open transactions: of our requests, and of requests of peers.

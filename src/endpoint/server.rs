@@ -216,16 +216,11 @@ impl Core {
             return self.recycle(out);
         }
         let fallback = super::keys::hex(self.entropy.hash(&[b"tag", server.key(), server.merge_key()]));
-        let minted;
-        let to_tag: Option<&[u8]> = match (&server.tag, response.to_tag) {
+        let minted = response.to_tag.map(|tag| tag.0.text());
+        let to_tag = match (&server.tag, &minted) {
             (None, _) => None,
-            (Some(_), Some(tag)) => {
-                let mut text = Vec::with_capacity(crate::entropy::MINTED_LEN);
-                tag.write(&mut text);
-                minted = text;
-                Some(&minted)
-            }
-            (Some(_), None) => Some(&fallback),
+            (Some(_), Some(tag)) => Some(&tag[..]),
+            (Some(_), None) => Some(&fallback[..]),
         };
         out.extend_from_slice(server.data.get(..server.merge_end).unwrap_or_default());
         let response = Response {

@@ -1,0 +1,11 @@
+//! The endpoint driven with bytes and a virtual clock.
+
+#![allow(unreachable_pub, missing_debug_implementations)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
+
+mod answers;
+mod hostile;
+mod kit;
+mod names;
+mod streams;
+mod transactions;
