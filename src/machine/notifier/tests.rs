@@ -224,7 +224,8 @@ fn a_refresh_moves_the_deadline_and_replaces_the_open_notify() {
     assert!(!sub.has_open_notify());
     let mut sub = pending(600);
     sub.handle_subscribe(s(1), 600).unwrap();
-    assert_eq!(sub.take_notify(s(1)).unwrap().substate, Substate::Pending);
+    let out = sub.take_notify(s(1)).unwrap();
+    assert_eq!((out.substate, out.full, out.abandon_open), (Substate::Pending, true, false));
     let mut sub = fresh(600);
     sub.handle_subscribe(s(1), 300).unwrap();
     assert_eq!((sub.state(), sub.take_notify(s(1)).unwrap().expires), (State::RespWait, Some(300)));
@@ -384,7 +385,14 @@ fn a_harmless_failure_is_repeated_in_full_later() {
     sub.handle_notify_result(s(1), out.seq, NotifyResult::Kept { retry_after: Some(60) });
     sub.mark_dirty(s(2));
     assert_eq!((sub.wants_notify(s(2)), sub.poll_timeout()), (None, Some(s(61))), "the peer's wait is kept");
+    let mut renewed = sub;
     assert!(sub.take_notify(s(61)).unwrap().full);
+    // The NOTIFY that a SUBSCRIBE is owed does not wait, and ends the wait.
+    renewed.handle_subscribe(s(3), 3600).unwrap();
+    let out = renewed.take_notify(s(3)).unwrap();
+    renewed.handle_notify_result(s(3), out.seq, NotifyResult::Delivered);
+    renewed.mark_dirty(s(4));
+    assert_eq!(renewed.wants_notify(s(4)), Some(Urgency::Change));
 
     let mut sub = active(3600);
     sub.mark_dirty(s(1));

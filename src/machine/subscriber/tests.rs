@@ -175,6 +175,10 @@ mod establishing {
         assert_eq!(rig.at(s(1)).notify(notify(Substate::Active, 200)), Delivery::Accepted);
         rig.at(s(2)).result(granted(600));
         assert_eq!(rig.sub.deadline(), Some(s(201)), "a late 2xx does not extend it");
+        rig.sub.close_fork_window();
+        assert!(matches!(rig.sub.next_timer(), Some((_, TimerKind::Refresh))), "no NOTIFY is owed");
+        rig.tick(s(33));
+        assert_eq!(rig.sub.state(), State::Active);
         let mut rig = Rig::asking(600);
         rig.at(s(1)).notify(notify(Substate::Active, None));
         rig.at(s(2)).result(granted(100));
@@ -224,6 +228,16 @@ mod establishing {
         assert_eq!(rig.at(s(6)).send(), Some(SubscribeOut { expires: 600, kind: Kind::Initial }));
         assert_eq!(rig.sub.poll_timeout(), Some(s(38)));
         assert_eq!(rig.send(), None);
+        // What was to be sent again is not once it has failed.
+        for result in [SubscribeResult::TimedOut, failed(500)] {
+            let mut rig = Rig::refreshing(600, 100);
+            rig.result(SubscribeResult::Retrying);
+            rig.result(result);
+            rig.notify(notify(Substate::Active, 500));
+            rig.sub.refresh(s(100), None).unwrap();
+            assert_eq!(rig.send().unwrap().kind, Kind::Refresh);
+            assert_eq!(rig.send(), None);
+        }
     }
 
     /// Covers: 6665-SSM-7, 6665-RSP-7, PEER-B20, PEER-B21
@@ -496,6 +510,15 @@ mod refreshing {
             assert_eq!(rig.outcomes(), vec![Outcome::RefreshFailed { status, retry_at }]);
             assert_eq!(rig.sub.next_timer(), Some((s(501), TimerKind::Retry)), "Timer N is off");
         }
+        // Once a try succeeds, all is as before.
+        for granted in [granted(600), SubscribeResult::NoNotify { expires: None }] {
+            let mut rig = Rig::refreshing(600, 500);
+            rig.result(failed(500));
+            assert_eq!(rig.tick(s(501)).send().unwrap().kind, Kind::Refresh);
+            rig.result(granted);
+            rig.notify(notify(Substate::Active, None));
+            assert!(matches!(rig.sub.next_timer(), Some((at, TimerKind::Refresh)) if at > s(970)));
+        }
         let mut rig = Rig::refreshing(600, 500);
         rig.result(SubscribeResult::TransportFailed);
         assert_eq!(rig.sub.next_timer(), Some((s(501), TimerKind::Retry)));
@@ -517,7 +540,9 @@ mod refreshing {
         assert_eq!(rig.end(), Some(End { cause: Cause::Expired, resubscribe: Resubscribe::Later }));
 
         let mut rig = Rig::refreshing(600, 500);
+        rig.sub.refresh(s(500), None).unwrap();
         rig.result(SubscribeResult::Failed { status: 503, retry_after: Some(60) });
+        assert_eq!(rig.send(), None, "nor does one that was queued go earlier");
         assert_eq!(rig.sub.poll_timeout(), Some(s(560)));
         let mut rig = Rig::refreshing(600, 500);
         rig.result(SubscribeResult::Failed { status: 503, retry_after: Some(100) });
@@ -542,6 +567,13 @@ mod refreshing {
             assert_eq!(saved.sub.state(), State::Active);
             assert!(matches!(saved.sub.next_timer(), Some((at, TimerKind::Refresh)) if at < s(600)));
         }
+        // Also after a failure of another kind.
+        let mut rig = Rig::refreshing(600, 100);
+        rig.result(failed(503));
+        assert_eq!(rig.tick(s(101)).send().unwrap().kind, Kind::Refresh);
+        rig.result(SubscribeResult::TimedOut);
+        rig.notify(notify(Substate::Active, None));
+        assert!(matches!(rig.sub.next_timer(), Some((at, TimerKind::Retry)) if at < s(600)));
     }
 
     /// Covers: 6665-RSP-7
@@ -564,6 +596,12 @@ mod refreshing {
         rig.tick(s(32));
         assert_eq!(rig.sub.next_timer(), Some((s(60), TimerKind::Expiry)));
         rig.outcomes();
+        // A refresh by hand that fails is not repeated by itself.
+        rig.sub.refresh(s(40), None).unwrap();
+        assert_eq!(rig.send().unwrap().kind, Kind::Refresh);
+        rig.result(failed(500));
+        assert_eq!(rig.outcomes(), vec![Outcome::RefreshFailed { status: 500, retry_at: None }]);
+        assert_eq!(rig.sub.next_timer(), Some((s(60), TimerKind::Expiry)));
         rig.tick(ms(59_999));
         assert_eq!(rig.sub.state(), State::Active);
         let resubscribe = Resubscribe::MayAfter(Duration::ZERO);
@@ -630,6 +668,10 @@ mod refreshing {
         assert_eq!(rig.end(), Some(End { cause, resubscribe: Resubscribe::Now }));
         rig.result(failed(481));
         assert_eq!((rig.outcomes(), rig.send()), (vec![], None));
+        let mut rig = Rig::refreshing(600, 100);
+        rig.notify(terminated(ReasonCode::Probation, Some(30)));
+        rig.result(SubscribeResult::Failed { status: 500, retry_after: Some(1) });
+        assert_eq!(rig.end().unwrap().resubscribe, Resubscribe::NotBefore(Duration::from_secs(30)));
     }
 
     /// Covers: 5057-5.1-2
@@ -642,11 +684,16 @@ mod refreshing {
         assert_eq!(rig.tick(s(1)).send().unwrap().kind, Kind::Refresh);
         // While one is out, the next waits for its answer and for the floor.
         rig.sub.resync(ms(1_100)).unwrap();
+        assert_eq!(rig.sub.next_timer(), Some((s(32), TimerKind::ForkWindow)));
         rig.at(ms(1_100)).result(granted(600));
         rig.notify(notify(Substate::Active, 600));
         assert_eq!(rig.send(), None);
         assert_eq!(rig.tick(s(2)).send().unwrap().kind, Kind::Refresh);
         assert_eq!(Rig::asking(600).sub.resync(s(9)), Err(Wrong));
+        let mut rig = Rig::refreshing(600, 100);
+        rig.sub.resync(s(100)).unwrap();
+        rig.result(SubscribeResult::Failed { status: 503, retry_after: Some(60) });
+        assert_eq!((rig.send(), rig.sub.next_timer()), (None, Some((s(160), TimerKind::Retry))));
         let mut rig = Rig::active(600);
         rig.sub.resync(s(9)).unwrap();
         assert_eq!(rig.at(s(9)).send().unwrap().kind, Kind::Refresh);
@@ -798,7 +845,12 @@ mod ending {
         assert_eq!(sub.poll_outcome(), None);
         let mut rig = Rig::active(600);
         rig.sub.refresh(s(1), Some(0)).unwrap();
+        rig.tick(s(599));
         assert_eq!(rig.send().unwrap().kind, Kind::Unsubscribe, "zero seconds are an end");
+        let mut rig = Rig::active(600);
+        rig.sub.close_fork_window();
+        rig.sub.refresh(s(1), None).unwrap();
+        assert_eq!(rig.sub.next_timer(), Some((s(600), TimerKind::Expiry)), "one refresh, not two");
     }
 
     /// Covers: 6665-RSN-2, 6665-RSN-3, 6665-RSN-5, 6665-RSN-7, 6665-SSM-25, PEER-D16, PEER-D17, PEER-D18
@@ -912,6 +964,16 @@ mod schedule {
             rig.at(s(at)).notify(notify(Substate::Active, u32::try_from(600 - at).unwrap()));
             assert_eq!(rig.sub.poll_timeout(), planned);
         }
+        // A second or two are the rounding of the peer and the way.
+        for (expires, moves) in [(302, false), (303, true), (298, false), (297, true)] {
+            let mut rig = Rig::asking(600);
+            rig.result(granted(300)).notify(notify(Substate::Active, None));
+            rig.sub.close_fork_window();
+            let planned = rig.sub.poll_timeout();
+            rig.notify(notify(Substate::Active, expires));
+            assert_eq!(rig.sub.poll_timeout() != planned, moves, "{expires}");
+            assert_eq!(rig.sub.deadline(), Some(s(expires.into())));
+        }
         // One that shortens brings it forward, one that gives back time lets it go.
         rig.at(s(470)).notify(notify(Substate::Active, 10));
         assert_eq!(rig.sub.deadline(), Some(s(480)));
@@ -934,6 +996,12 @@ mod schedule {
         rig.notify(notify(Substate::Active, 7200));
         assert!(rig.outcomes().contains(&Outcome::PeerViolation { by: Violation::Notify, received: 7200 }));
         assert_eq!(rig.sub.deadline(), Some(s(7200)), "authoritative");
+        // Not one that crosses a SUBSCRIBE for less.
+        let mut crossed = Rig::active(600);
+        crossed.sub.refresh(s(1), Some(60)).unwrap();
+        assert_eq!(crossed.at(s(1)).send().unwrap().expires, 60);
+        crossed.notify(notify(Substate::Active, 599));
+        assert_eq!(crossed.outcomes(), vec![]);
         let sent = rig.run(s(600), |_, _| ());
         assert!(sent[0] < s(600), "but the refresh comes in the interval asked for");
     }
@@ -1034,6 +1102,8 @@ fn all_short_histories_keep_the_invariants() {
             let mut next = Rig { sub: rig.sub, now: rig.now + Duration::from_millis(10) };
             let before = next.sub;
             feed(&mut next, input);
+            let planned = next.sub.refresh_at.is_some();
+            assert!(!planned || (next.sub.in_flight.is_none() && next.sub.want.is_none()));
             let finals = (4..=10).contains(&input) && input != 7;
             let mut busy = in_flight && !finals && next.sub.state() != State::Terminated;
             if let Some(out) = next.send() {
