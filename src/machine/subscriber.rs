@@ -278,7 +278,6 @@ impl Subscription {
     /// that the NOTIFY makes (INT-16). [`Wrong`] while ending and after the end.
     pub fn unsubscribe(&mut self, _now: Instant) -> Result<(), Wrong> {
         if self.state == State::Init {
-            self.flags.set(Flags::ENDING, true);
             self.finish(Input::Abandon, Ending::Unconfirmed);
             return Ok(());
         }

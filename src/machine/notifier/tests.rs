@@ -391,7 +391,7 @@ fn a_harmless_failure_is_repeated_in_full_later() {
     renewed.handle_subscribe(s(3), 3600).unwrap();
     let out = renewed.take_notify(s(3)).unwrap();
     renewed.handle_notify_result(s(3), out.seq, NotifyResult::Delivered);
-    renewed.mark_dirty(s(4));
+    renewed.shorten(s(4), 60).unwrap();
     assert_eq!(renewed.wants_notify(s(4)), Some(Urgency::Change));
 
     let mut sub = active(3600);
@@ -635,4 +635,29 @@ fn the_end_is_told_once_whatever_follows() {
     }
     let told: Vec<_> = core::iter::from_fn(|| sub.poll_outcome()).collect();
     assert_eq!(told, vec![Outcome::Gone(GoneCause::Unsubscribed)]);
+}
+
+/// Covers: 6665-NSM-9, 6665-4.2.1.3-4
+#[test]
+fn state_is_disclosed_to_the_authorised_only() {
+    assert!(fresh(600).discloses_state() && active(600).discloses_state() && fresh(0).discloses_state());
+    assert!(!pending(600).discloses_state());
+    for (reason, discloses) in
+        [(ReasonCode::Rejected, false), (ReasonCode::NoResource, false), (ReasonCode::Deactivated, true)]
+    {
+        let mut sub = active(600);
+        sub.terminate(s(1), reason, None).unwrap();
+        assert_eq!(sub.discloses_state(), discloses);
+        let mut sub = pending(600);
+        sub.terminate(s(1), reason, None).unwrap();
+        assert!(!sub.discloses_state());
+    }
+}
+
+#[test]
+fn a_change_can_be_taken_back() {
+    let mut sub = active(600);
+    sub.mark_dirty(s(1));
+    sub.clear_dirty();
+    assert_eq!(sub.wants_notify(s(1)), None);
 }

@@ -47,7 +47,6 @@ impl Subscription {
         self.refresh_at = None;
         self.in_flight = None;
         self.want = None;
-        self.flags.set(Flags::RESEND, false);
         self.tell(ENDED);
     }
 

@@ -119,7 +119,6 @@ impl Subscription {
     /// 6665-SSM-20: after Retry-After, or a back-off that doubles; always before
     /// the deadline. The last tries halve what is left until the floor is met.
     pub(super) fn schedule_retry(&mut self, now: Instant, retry_after: Option<u32>) {
-        self.refresh_at = None;
         self.flags.set(Flags::STOPPED, true);
         if !self.flags.has(Flags::AUTO) || self.flags.has(Flags::ENDING) {
             return;

@@ -567,6 +567,13 @@ mod refreshing {
             assert_eq!(saved.sub.state(), State::Active);
             assert!(matches!(saved.sub.next_timer(), Some((at, TimerKind::Refresh)) if at < s(600)));
         }
+        // A later refresh that is answered is judged by its own silence.
+        let mut rig = Rig::refreshing(600, 100);
+        rig.result(SubscribeResult::TimedOut);
+        rig.sub.refresh(s(100), None).unwrap();
+        assert_eq!(rig.send().unwrap().kind, Kind::Refresh);
+        rig.result(granted(600));
+        assert_eq!(rig.tick(s(132)).cause(), Some(Cause::NoNotify));
         // Also after a failure of another kind.
         let mut rig = Rig::refreshing(600, 100);
         rig.result(failed(503));
@@ -643,6 +650,7 @@ mod refreshing {
     fn a_grant_of_zero_waits_for_its_notify() {
         let mut rig = Rig::refreshing(600, 100);
         rig.at(s(101)).result(granted(0));
+        assert_eq!(rig.notify(notify(Substate::Active, None)), Delivery::Accepted, "it crossed");
         rig.tick(s(120));
         assert_eq!(rig.sub.state(), State::Active);
         assert_eq!(rig.notify(notify(Substate::Active, None)), Delivery::Accepted, "it crossed");
