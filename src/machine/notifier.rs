@@ -215,7 +215,6 @@ impl Subscription {
         }
         self.step(Input::Approve)?;
         self.decision = Grant::Active;
-        self.give_up = None;
         if self.state == State::Active {
             // 6665-NSM-6: a decision is not a change that the throttle is for.
             self.throttle = None;
@@ -388,7 +387,6 @@ impl Subscription {
         }
         if due(self.retry) {
             self.retry = None;
-            self.flags.set(Flags::TOLD_TO_WAIT, false);
         }
         if self.deadline <= now {
             self.finish(Input::Expiry, Ending::Expired, ReasonCode::Timeout);
@@ -464,10 +462,6 @@ impl Subscription {
         self.reason = reason;
         self.retry_after = None;
         self.flags.set(Flags::TERMINAL, true);
-        self.flags.set(Flags::DIRTY, false);
-        self.give_up = None;
-        self.throttle = None;
-        self.retry = None;
     }
 
     /// Over, without another NOTIFY (6665-NSM-16).

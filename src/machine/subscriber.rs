@@ -229,7 +229,8 @@ impl Subscription {
     /// Closes the fork window of an attempt that had its NOTIFY: the
     /// application gave the attempt up, or a new one replaces it (6665-SSM-6).
     pub fn close_fork_window(&mut self) {
-        if self.fork_window.take().is_some() && self.step(Input::ForkWindow).is_ok() {
+        if self.fork_window.take().is_some() {
+            let _ = self.step(Input::ForkWindow);
             self.tell(WINDOW);
         }
     }
@@ -277,7 +278,6 @@ impl Subscription {
     /// that the NOTIFY makes (INT-16). [`Wrong`] while ending and after the end.
     pub fn unsubscribe(&mut self, _now: Instant) -> Result<(), Wrong> {
         if self.state == State::Init {
-            self.flags.set(Flags::ENDING, true);
             self.finish(Input::Abandon, Ending::Unconfirmed);
             return Ok(());
         }
@@ -341,7 +341,7 @@ impl Subscription {
     ///
     /// When several are, the end comes before the refresh: a clock that jumped
     /// past both sends nothing in a dead dialog (6665-RACE-20).
-    pub fn handle_timeout(&mut self, now: Instant, timers: &Timers) {
+    pub fn handle_timeout(&mut self, now: Instant, _timers: &Timers) {
         self.fire_ends(now);
         if self.refresh_at.is_some_and(|at| at <= now) {
             self.refresh_at = None;
@@ -349,7 +349,6 @@ impl Subscription {
                 self.want = Some(Kind::Refresh);
             }
         }
-        self.settle(now, timers);
     }
 
     /// The SUBSCRIBE to send now, if any. Taking it is sending it: Timer N starts.
@@ -459,7 +458,6 @@ impl Subscription {
     fn send(&mut self, now: Instant, kind: Kind) -> SubscribeOut {
         self.in_flight = Some(kind);
         self.last_sent = Some(now);
-        self.refresh_at = None;
         self.flags.set(Flags::NOTIFIED, false);
         self.flags.set(Flags::TIMED_OUT, false);
         self.flags.set(Flags::RESYNC, false);

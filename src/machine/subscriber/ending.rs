@@ -47,7 +47,6 @@ impl Subscription {
         self.refresh_at = None;
         self.in_flight = None;
         self.want = None;
-        self.flags.set(Flags::RESEND, false);
         self.tell(ENDED);
     }
 
@@ -77,7 +76,7 @@ impl Subscription {
     const fn after_expiry(&self) -> Resubscribe {
         if !self.flags.has(Flags::AUTO) {
             Resubscribe::MayAfter(Duration::ZERO)
-        } else if self.failures > 0 || self.flags.has(Flags::STOPPED) || self.flags.has(Flags::HURRIED) {
+        } else if self.failures > 0 || self.flags.has(Flags::HURRIED) {
             Resubscribe::Later
         } else {
             Resubscribe::Now

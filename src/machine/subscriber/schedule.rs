@@ -26,7 +26,7 @@ impl Subscription {
             return;
         };
         // A NOTIFY that crosses a SUBSCRIBE for less speaks of the grant before.
-        let limit = self.sent.max(self.asked);
+        let limit = self.sent.max(self.granted);
         if expires > limit && !self.flags.has(Flags::ENDING) && !self.flags.has(Flags::FETCH) {
             self.received = expires;
             self.tell(LONG_NOTIFY);
@@ -63,7 +63,9 @@ impl Subscription {
     /// the floor would be too late.
     pub(super) fn plan_resync(&mut self, now: Instant) {
         let free = self.in_flight.is_none() && self.want.is_none();
-        if !self.flags.has(Flags::RESYNC) || !free || !self.is_established() {
+        // A failed refresh has its own time.
+        let held = !free || self.flags.has(Flags::STOPPED);
+        if !self.flags.has(Flags::RESYNC) || held || !self.is_established() {
             return;
         }
         let at = self.not_before_floor(now);
@@ -89,11 +91,10 @@ impl Subscription {
         }
         // Too short for the floor: one try, then the subscription runs out (PEER-B06).
         if self.flags.has(Flags::HURRIED) {
-            self.flags.set(Flags::STOPPED, true);
             return None;
         }
         self.flags.set(Flags::HURRIED, true);
-        Some(point).filter(|at| now < *at && *at < deadline)
+        Some(point)
     }
 
     /// `at`, or the first moment that the floor allows.
@@ -118,11 +119,12 @@ impl Subscription {
     /// 6665-SSM-20: after Retry-After, or a back-off that doubles; always before
     /// the deadline. The last tries halve what is left until the floor is met.
     pub(super) fn schedule_retry(&mut self, now: Instant, retry_after: Option<u32>) {
-        self.refresh_at = None;
         self.flags.set(Flags::STOPPED, true);
         if !self.flags.has(Flags::AUTO) || self.flags.has(Flags::ENDING) {
             return;
         }
+        // A refresh that was queued behind the failed one is this retry.
+        self.want = None;
         let Some(left) = self.deadline.map(|at| at.saturating_since(now)) else {
             return;
         };
