@@ -51,8 +51,8 @@ pub use event::{Ending, Event, Explanation, Gone, NotifyResult, ObjectId, Reason
 pub use flow::{Flow, StreamId};
 pub use id::{IncomingId, ResourceId, SubscriptionId, WatcherId};
 pub use io::{
-    Answer, ConnectFailure, ConnectId, Io, QueryId, Question, QuestionKind, Record, ResolveFailure, StreamInfo, StreamSummary,
-    Transmit, TransmitId,
+    Answer, ConnectFailure, ConnectId, Io, QueryId, Question, QuestionKind, Record, ResolveFailure, StreamInfo,
+    StreamSummary, Transmit, TransmitId,
 };
 pub use package::{Body, EventPackage, Packages, View};
 pub use stats::Stats;

@@ -140,8 +140,7 @@ impl Agent {
         let watcher = self.watchers.at_mut(slot)?;
         let resource = self.resources.at(watcher.resource)?;
         watcher.told = resource.version;
-        if rendered == Some(Rendered::Unchanged) && urgency == Urgency::Change {
-            watcher.machine.clear_dirty();
+        if rendered == Some(Rendered::Unchanged) && urgency == Urgency::Change && watcher.machine.clear_dirty() {
             return None;
         }
         let out = watcher.machine.take_notify(now)?;
@@ -160,7 +159,8 @@ impl Agent {
                 watcher.numbered = watcher.numbered.saturating_add(1);
                 (Some(body), Some((at, number)))
             }
-            Some(Rendered::Unchanged) | None => (None, None),
+            Some(Rendered::Unchanged) => (resource.state(watcher.view).map(|(body, _)| body.clone()), None),
+            None => (None, None),
         };
         let tag = Minted { role: Role::Notifier, slot, nonce: watcher.nonce };
         let placed = watcher.dialog.write_request(Method::Notify, tag, watcher.local_cseq, head);

@@ -131,6 +131,8 @@ impl Flags {
     /// The peer named the time in `retry`.
     const TOLD_TO_WAIT: Self = Self(1 << 4);
     const KEEP_ON_TIMEOUT: Self = Self(1 << 5);
+    /// What is to be told is more than a change of the resource's state.
+    const INSIST: Self = Self(1 << 6);
 }
 
 impl Subscription {
@@ -219,6 +221,7 @@ impl Subscription {
             // 6665-NSM-6: a decision is not a change that the throttle is for.
             self.throttle = None;
             self.flags.set(Flags::DIRTY, true);
+            self.flags.set(Flags::INSIST, true);
             self.flags.set(Flags::FULL, true);
         }
         Ok(())
@@ -257,6 +260,7 @@ impl Subscription {
             self.finish(Input::Expiry, Ending::Expired, ReasonCode::Timeout);
         } else if self.state != State::RespWait {
             self.flags.set(Flags::DIRTY, true);
+            self.flags.set(Flags::INSIST, true);
         }
         Ok(())
     }
@@ -279,8 +283,12 @@ impl Subscription {
     }
 
     /// The change that [`mark_dirty`](Self::mark_dirty) told of needs no NOTIFY.
-    pub fn clear_dirty(&mut self) {
-        self.flags.set(Flags::DIRTY, false);
+    /// True if none is wanted now: an approval, a shorter life, or the repeat of
+    /// one that failed is told all the same.
+    pub fn clear_dirty(&mut self) -> bool {
+        let only_a_change = !self.flags.has(Flags::INSIST);
+        self.flags.set(Flags::DIRTY, !only_a_change);
+        only_a_change
     }
 
     /// Whether the next NOTIFY may tell the resource's state: the watcher is
@@ -335,7 +343,7 @@ impl Subscription {
         let full = self.flags.has(Flags::FULL) || terminal || abandon_open;
         self.seq = self.seq.wrapping_add(1);
         self.open = if terminal { Open::Terminal } else { Open::Ordinary };
-        for sent in [Flags::OWED, Flags::TERMINAL, Flags::DIRTY, Flags::FULL, Flags::TOLD_TO_WAIT] {
+        for sent in [Flags::OWED, Flags::TERMINAL, Flags::DIRTY, Flags::FULL, Flags::TOLD_TO_WAIT, Flags::INSIST] {
             self.flags.set(sent, false);
         }
         self.retry = None;
@@ -496,6 +504,7 @@ impl Subscription {
         self.failures = self.failures.saturating_add(1);
         let news = self.flags.has(Flags::DIRTY);
         self.flags.set(Flags::DIRTY, true);
+        self.flags.set(Flags::INSIST, true);
         self.flags.set(Flags::FULL, true);
         self.flags.set(Flags::TOLD_TO_WAIT, retry_after.is_some());
         self.retry = match retry_after {

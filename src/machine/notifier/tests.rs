@@ -658,6 +658,11 @@ fn state_is_disclosed_to_the_authorised_only() {
 fn a_change_can_be_taken_back() {
     let mut sub = active(600);
     sub.mark_dirty(s(1));
-    sub.clear_dirty();
+    assert!(sub.clear_dirty());
     assert_eq!(sub.wants_notify(s(1)), None);
+    // A shorter life is told even if the state is the same.
+    sub.shorten(s(1), 60).unwrap();
+    sub.mark_dirty(s(1));
+    assert!(!sub.clear_dirty());
+    assert!(sub.wants_notify(s(10)).is_some());
 }
