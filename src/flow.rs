@@ -169,4 +169,14 @@ impl Flows {
     pub(crate) const fn len(&self) -> u32 {
         self.records.len()
     }
+
+    #[cfg(test)]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &FlowRecord)> {
+        self.records.iter().map(|(id, record)| (id.slot, record))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn uses(&self, id: FlowId) -> u32 {
+        self.records.at(id.0).map_or(0, |record| record.uses)
+    }
 }

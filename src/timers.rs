@@ -25,6 +25,11 @@ impl TimerHeap {
         self.heap.len()
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_armed(&self, slot: u32) -> bool {
+        self.place.get(slot as usize).is_some_and(|at| *at != NONE)
+    }
+
     /// The earliest deadline and its slot.
     pub(crate) fn peek(&self) -> Option<(Instant, u32)> {
         self.heap.first().copied()

@@ -111,6 +111,12 @@ impl Dialog {
         self.part(Part::Event)
     }
 
+    /// Whether [`set_target`](Self::set_target) can succeed.
+    pub(crate) fn has_room_for(&self, target: &[u8], limit: u16) -> bool {
+        let others = self.text.len().saturating_sub(self.target().len());
+        others.saturating_add(target.len()) <= usize::from(limit)
+    }
+
     /// Replaces the remote target (RFC 3261 section 12.2.1.2). `Ok(true)` if it
     /// differs from the one before.
     pub(crate) fn set_target(&mut self, target: Vec<u8>, limit: u16) -> Result<bool, TooLarge> {

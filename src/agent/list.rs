@@ -25,6 +25,13 @@ pub(crate) struct Link {
     next: u32,
 }
 
+#[cfg(test)]
+impl Link {
+    pub(crate) fn after(self) -> Option<u32> {
+        Some(self.next).filter(|next| *next != NIL)
+    }
+}
+
 impl Default for Link {
     fn default() -> Self {
         Self { queue: Queue::Idle, prev: NIL, next: NIL }

@@ -114,6 +114,8 @@ pub struct Agent {
     pub(crate) flows: Flows,
 
     attempts: Arena<Attempt>,
+    /// Attempts without a subscription whose window for forks is open.
+    orphans: VecDeque<RawId>,
     subscriptions: Arena<Subscription>,
     watchers: Arena<Watcher>,
     resources: Arena<Resource>,
@@ -161,6 +163,7 @@ impl Agent {
             locals: Vec::new(),
             flows: Flows::new(limits.flows),
             attempts: Arena::new(limits.subscriptions.saturating_mul(2)),
+            orphans: VecDeque::new(),
             subscriptions: Arena::new(limits.subscriptions),
             watchers: Arena::new(limits.watchers),
             resources: Arena::new(limits.resources),
@@ -323,7 +326,7 @@ impl Agent {
     /// requests of the same dialog carry it as their destination.
     pub fn set_destination(&mut self, id: RequestId, flow: Flow) {
         match id.subject {
-            Subject::Subscription(sub) if self.subscriptions.get(sub).is_some() => {
+            Subject::Subscription(sub) if self.subscriptions.get(sub).is_some_and(|s| s.open == Some(id.seq)) => {
                 let Some(flow) = self.flows.intern(&self.entropy, flow) else { return };
                 if let Some(old) = self.subscriptions.get_mut(sub).and_then(|s| s.destination.replace(flow)) {
                     self.flows.release(&self.entropy, old);
@@ -396,7 +399,7 @@ impl Agent {
             if let Some(slot) = self.subscription_timers.pop_due(now) {
                 self.subscription_timeout(now, slot);
             } else if let Some(slot) = self.attempt_timers.pop_due(now) {
-                self.attempt_timeout(slot);
+                self.close_window(slot);
             } else if let Some(slot) = self.watcher_timers.pop_due(now) {
                 self.watcher_timeout(now, slot);
             } else if let Some(slot) = self.incoming_timers.pop_due(now) {
@@ -547,6 +550,13 @@ impl Agent {
 
     fn push_event(&mut self, event: Event) {
         self.events.push_back(event);
+    }
+
+    /// An event that may be missed: it is left out while the queue is full.
+    fn push_news(&mut self, event: Event) {
+        if !self.events_full() {
+            self.push_event(event);
+        }
     }
 
     fn events_full(&self) -> bool {

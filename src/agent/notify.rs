@@ -1,6 +1,8 @@
 //! A NOTIFY arrives: the checks of RFC 6665 section 4.1.3 in order, then the
 //! subscription learns of it.
 
+use alloc::vec::Vec;
+
 use bytes::Bytes;
 
 use super::dialogs::{self, Contact, Dialog, DialogParts};
@@ -56,6 +58,9 @@ impl Agent {
             Ok(Some(event)) => event,
             Ok(None) | Err(_) => return Err(Answer::new(StatusCode::BAD_REQUEST)),
         };
+        if self.packages.index(event.event_type()).is_none() {
+            return Err(self.bad_event());
+        }
         let to = read::to(message).map_err(bad_request)?;
         let remote = read::from(message).map_err(bad_request)?;
         let minted = to.tag().and_then(Minted::read).filter(|m| m.role == Role::Subscriber);
@@ -63,9 +68,7 @@ impl Agent {
         let call_id = read::call_id(message).map_err(bad_request)?;
         let ours = |a: &&Attempt| Some(a.nonce) == minted.map(|m| m.nonce) && a.call_id() == call_id;
         let attempt = attempt_slot.and_then(|slot| self.attempts.at(slot)).filter(ours);
-        let Some((attempt, attempt_slot)) = attempt.zip(attempt_slot) else {
-            return Err(if self.packages.index(event.event_type()).is_none() { self.bad_event() } else { no_dialog() });
-        };
+        let (attempt, attempt_slot) = attempt.zip(attempt_slot).ok_or_else(no_dialog)?;
         let own = wire::Event::parse(attempt.intent.event.as_bytes()).map_err(bad_request)?;
         let remote_tag = remote.tag().unwrap_or_default();
         let cseq = read::cseq(message).map_err(bad_request)?.number;
@@ -104,8 +107,16 @@ impl Agent {
         if self.events_full() {
             return Err(self.overload());
         }
+        let too_large = || Answer::new(StatusCode::MESSAGE_TOO_LARGE);
         let dialog = match place {
-            Place::Known(_) => None,
+            Place::Known(slot) => {
+                let dialog = self.subscriptions.at(slot).and_then(|s| s.dialog.as_ref());
+                let fits = |target: &Vec<u8>| dialog.is_none_or(|d| d.has_room_for(target, self.config.limits.dialog));
+                if !target.as_ref().is_none_or(fits) {
+                    return Err(too_large());
+                }
+                None
+            }
             Place::First(_) | Place::Fork(_) => {
                 let local = match self.attempt_from(attempt) {
                     Some(local) => local,
@@ -120,8 +131,7 @@ impl Agent {
                     routes: dialogs::record_routes(message).map_err(bad_request)?,
                     event: attempt.intent.event.as_bytes(),
                 };
-                let too_large = |_| Answer::new(StatusCode::MESSAGE_TOO_LARGE);
-                Some(Dialog::new(&parts, self.config.limits.dialog).map_err(too_large)?)
+                Some(Dialog::new(&parts, self.config.limits.dialog).map_err(|_| too_large())?)
             }
         };
         let input = NotifyIn {
@@ -162,6 +172,7 @@ impl Agent {
     /// Where a NOTIFY with a new From tag belongs (RFC 6665 section 4.1.4).
     fn place_of_fork(&self, attempt: &Attempt, attempt_slot: u32) -> Option<Place> {
         let first = attempt.subscriptions.first().copied();
+        let closing = self.closing.is_some();
         if let Some(slot) = first
             && self.subscriptions.at(slot).is_some_and(|s| s.dialog.is_none() && s.retry_at.is_none())
         {
@@ -172,7 +183,7 @@ impl Agent {
         let full = attempt.subscriptions.len() >= self.config.limits.forks as usize
             || attempt.forks >= self.config.limits.forks
             || self.subscriptions.is_full();
-        (!taken && !full).then_some(Place::Fork(attempt_slot))
+        (!taken && !full && !closing).then_some(Place::Fork(attempt_slot))
     }
 
     /// The body, if it is of a type that was asked for (RFC 6665 section 3.2.1).
@@ -219,11 +230,8 @@ impl Agent {
             }
         };
         if resync {
-            // Full state comes with the answer to a SUBSCRIBE; one that is under way will do.
-            let now = self.now;
-            if subscription.machine.refresh(now, None).is_ok() {
-                self.want_to_send(slot);
-            }
+            // Full state comes with the answer to a SUBSCRIBE. After the end none is wanted.
+            let _ = subscription.machine.resync(self.now);
         }
         let state = match input.substate {
             Substate::Active => SubscriptionState::Active,

@@ -83,8 +83,11 @@ impl Agent {
         let Some(id) = self.subscriptions.id_at(slot).map(SubscriptionId) else { return };
         let why = self.ending(slot, &end.cause, status);
         let Some(record) = self.subscriptions.at(slot) else { return };
+        // Where there was no subscription yet, only what the notifier asks for is done.
+        let invited = matches!(end.cause, Cause::ByNotifier { .. })
+            && !matches!(end.resubscribe, Resubscribe::MayAfter(_) | Resubscribe::Never);
         let wanted = record.intent.auto_resubscribe
-            && record.governor.was_established
+            && (record.governor.was_established || invited)
             && !record.governor.is_fork
             && self.may_resubscribe();
         let (least, at_once) = match end.resubscribe {
@@ -107,7 +110,7 @@ impl Agent {
                     record.retry_at = Some(at);
                     record.document = None;
                 }
-                self.push_event(Event::Retrying { subscription: id, why, at });
+                self.push_news(Event::Retrying { subscription: id, why, at });
                 if at <= now {
                     self.subscription_timeout(now, slot);
                 }
@@ -129,7 +132,10 @@ impl Agent {
             }
             _ => Retry::Allowed,
         };
-        self.remove_subscription(slot, false);
+        // A final failure of the first SUBSCRIBE promises that no NOTIFY follows (6665-4.1.2.1-4).
+        let refused = matches!(end.cause, Cause::Refused { .. } | Cause::TimedOut | Cause::Transport);
+        let close = refused && self.subscriptions.at(slot).is_some_and(|s| s.dialog.is_none());
+        self.remove_subscription(slot, close);
         self.push_event(Event::Terminated { subscription: id, why, retry });
     }
 

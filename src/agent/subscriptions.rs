@@ -39,7 +39,8 @@ pub(crate) struct Attempt {
     template: subscriber::Subscription,
     /// CSeq of the latest SUBSCRIBE outside a dialog.
     cseq: u32,
-    /// Whether a NOTIFY with a new From tag is still taken (6665-SSM-27).
+    /// Whether a NOTIFY with a new From tag is taken: from the SUBSCRIBE until
+    /// Timer N (6665-SSM-27). While it is, a timer runs.
     pub(super) window_open: bool,
     /// A NOTIFY made a dialog: where the package allows one only, it was that.
     pub(super) made_usage: bool,
@@ -67,7 +68,7 @@ pub(crate) struct Subscription {
     /// Numbers its requests.
     seq: u32,
     /// The SUBSCRIBE in flight.
-    open: Option<u32>,
+    pub(super) open: Option<u32>,
     pub(super) destination: Option<FlowId>,
     pub(super) document: Option<Body>,
     pub(super) last_reason: Option<Reason>,
@@ -125,7 +126,7 @@ impl Agent {
         if self.locals.is_empty() {
             return Err(Misuse::NoLocalAddress);
         }
-        if self.subscriptions.is_full() || self.attempts.is_full() {
+        if self.subscriptions.is_full() {
             return Err(Misuse::Limit);
         }
         let destination = match request.flow {
@@ -180,6 +181,9 @@ impl Agent {
         }
         let nonce = self.entropy.next_u64();
         let cseq = u32::from(self.entropy.next_u16());
+        if self.attempts.is_full() {
+            self.close_oldest_orphan();
+        }
         let Some(record) = self.subscriptions.at_mut(slot) else { return };
         let attempt = Attempt {
             call_id,
@@ -188,7 +192,7 @@ impl Agent {
             package: record.package,
             template: record.machine,
             cseq,
-            window_open: true,
+            window_open: false,
             made_usage: false,
             forks: 0,
             subscriptions: SmallVec::from_slice(&[slot]),
@@ -329,8 +333,8 @@ impl Agent {
         let (call_id, cseq) = (attempt.call_id, attempt.cseq);
         if matches!(out.kind, Kind::Initial | Kind::Fetch) {
             attempt.template = self.subscriptions.get(id)?.machine;
-            let window = attempt.template.fork_window();
-            self.attempt_timers.set(attempt_slot, window);
+            attempt.window_open = true;
+            self.attempt_timers.set(attempt_slot, attempt.template.fork_window());
         }
         let record = self.subscriptions.get(id)?;
         let placed = match &record.dialog {
@@ -347,7 +351,9 @@ impl Agent {
                 .and_then(|hop| hop.transport())
                 .unwrap_or(Transport::Udp)
         });
-        let secure = intent.resource.as_uri().is_sips();
+        // RFC 3261 section 8.1.1.8.
+        let first_hop = intent.route.first().unwrap_or(&intent.resource);
+        let secure = intent.resource.as_uri().is_sips() || first_hop.as_uri().is_sips();
         self.write_contact_for(transport, known.map(|f| f.local), secure, head);
         push_field(head, HeaderName::Event, intent.event.as_bytes());
         head.extend_from_slice(b"Expires: ");
@@ -404,7 +410,10 @@ impl Agent {
         if record.open != Some(seq) {
             return;
         }
-        let expires = read::expires(message);
+        // A 2xx of another fork than the dialog's completes the transaction, no more (6665-5.4.9-2).
+        let tag = read::to(message).ok().and_then(|to| to.tag()).unwrap_or_default();
+        let own = record.dialog.as_ref().is_none_or(|dialog| dialog.remote_tag() == tag);
+        let expires = read::expires(message).filter(|_| own);
         let retry_after = read::retry_after(message).map(|r| r.seconds);
         let code = status.as_u16();
         let result = match subscribe_effect(code) {
@@ -421,20 +430,21 @@ impl Agent {
         }
         if subscribe_effect(code) == SubscribeEffect::Challenge {
             let name = if code == 401 { HeaderName::WwwAuthenticate } else { HeaderName::ProxyAuthenticate };
-            let realm = message.field(name, 0).and_then(realm).unwrap_or_default();
-            self.push_event(Event::Challenge { subject: SubscriptionId(id).into(), realm });
+            if let Some(challenge) = message.field(name, 0) {
+                let realm = realm(challenge).unwrap_or_default();
+                self.push_news(Event::Challenge { subject: SubscriptionId(id).into(), realm });
+            }
         }
         let timers = self.config.timers.sip;
         let Some(record) = self.subscriptions.get_mut(id) else { return };
         record.machine.handle_subscribe_result(now, result, &timers);
-        if status.is_success() && record.dialog.is_some() {
-            // A 2xx to a target refresh moves the target (RFC 3261 section 12.2.1.2), if it
-            // comes from the same dialog.
-            let same = read::to(message)
-                .is_ok_and(|to| record.dialog.as_ref().is_some_and(|d| Some(d.remote_tag()) == to.tag()));
-            if same && let super::dialogs::Contact::Target(target) = super::dialogs::contact(message) {
-                self.retarget_subscription(id.slot, target);
-            }
+        // A 2xx to a target refresh moves the target (RFC 3261 section 12.2.1.2).
+        if status.is_success()
+            && own
+            && record.dialog.is_some()
+            && let super::dialogs::Contact::Target(target) = super::dialogs::contact(message)
+        {
+            self.retarget_subscription(id.slot, target);
         }
         self.settle_with_status(now, id.slot, Some(status));
     }
@@ -553,6 +563,9 @@ impl Agent {
             let machine = self.new_machine(now, &intent, package);
             let Some(record) = self.subscriptions.at_mut(slot) else { return };
             record.machine = machine;
+            // A connection may be another's by now; an address still is what the application chose.
+            let pinned = intent.flow.filter(|flow| flow.stream.is_none());
+            record.destination = pinned.and_then(|flow| self.flows.intern(&self.entropy, flow));
             self.start_attempt(slot);
             return;
         }
@@ -562,17 +575,28 @@ impl Agent {
     }
 
     /// The window for forks of an attempt closes.
-    pub(super) fn attempt_timeout(&mut self, slot: u32) {
-        if let Some(attempt) = self.attempts.at_mut(slot) {
-            attempt.window_open = false;
+    pub(super) fn close_window(&mut self, slot: u32) {
+        self.attempt_timers.set(slot, None);
+        let Some(attempt) = self.attempts.at_mut(slot) else { return };
+        attempt.window_open = false;
+        if attempt.subscriptions.is_empty() {
+            self.attempts.remove(slot);
         }
-        self.drop_attempt_if_done(slot);
+        // They come in the order in which their windows close, nearly.
+        while let Some(first) = self.orphans.front()
+            && self.attempts.get(*first).is_none()
+        {
+            self.orphans.pop_front();
+        }
     }
 
-    pub(super) fn drop_attempt_if_done(&mut self, slot: u32) {
-        if self.attempts.at(slot).is_some_and(|a| a.subscriptions.is_empty() && !a.window_open) {
-            self.attempt_timers.set(slot, None);
-            self.attempts.remove(slot);
+    /// A new attempt matters more than forks still to come of one that is over.
+    fn close_oldest_orphan(&mut self) {
+        while let Some(orphan) = self.orphans.pop_front() {
+            if self.attempts.get(orphan).is_some_and(|a| a.subscriptions.is_empty()) {
+                self.close_window(orphan.slot);
+                return;
+            }
         }
     }
 
@@ -589,11 +613,11 @@ impl Agent {
             match outcome {
                 Outcome::Accepted { expires } => {
                     let status = status.unwrap_or(StatusCode::OK);
-                    self.push_event(Event::Accepted { subscription: id, status, expires });
+                    self.push_news(Event::Accepted { subscription: id, status, expires });
                 }
                 Outcome::RefreshFailed { status: code, .. } => {
                     let status = status.or_else(|| StatusCode::new(code).filter(|_| code != 408 && code != 503));
-                    self.push_event(Event::RefreshFailed { subscription: id, status });
+                    self.push_news(Event::RefreshFailed { subscription: id, status });
                 }
                 Outcome::PeerViolation { .. } => self.stats.tolerated = self.stats.tolerated.wrapping_add(1),
                 Outcome::Ended(end) => {
@@ -614,8 +638,9 @@ impl Agent {
         }
     }
 
-    /// Takes the subscription off its attempt, and its dialog and destination off it.
-    pub(super) fn detach(&mut self, slot: u32, replaced: bool) {
+    /// Takes the subscription off its attempt, and its dialog and destination
+    /// off it. `close` if no further fork of the attempt is wanted.
+    pub(super) fn detach(&mut self, slot: u32, close: bool) {
         let Some(record) = self.subscriptions.at_mut(slot) else { return };
         record.dialog = None;
         record.open = None;
@@ -626,15 +651,17 @@ impl Agent {
         let Some(attempt_slot) = attempt else { return };
         if let Some(attempt) = self.attempts.at_mut(attempt_slot) {
             attempt.subscriptions.retain(|s| *s != slot);
-            if replaced && attempt.subscriptions.is_empty() {
-                attempt.window_open = false;
+            let orphaned = attempt.subscriptions.is_empty();
+            if close || !attempt.window_open {
+                self.close_window(attempt_slot);
+            } else if orphaned {
+                self.orphans.extend(self.attempts.id_at(attempt_slot));
             }
         }
-        self.drop_attempt_if_done(attempt_slot);
     }
 
-    pub(super) fn remove_subscription(&mut self, slot: u32, replaced: bool) {
-        self.detach(slot, replaced);
+    pub(super) fn remove_subscription(&mut self, slot: u32, close: bool) {
+        self.detach(slot, close);
         self.subscription_timers.set(slot, None);
         self.subscriptions.remove(slot);
     }

@@ -7,6 +7,10 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
+mod invariants;
+mod rig;
+mod subscriber;
+
 use super::*;
 use crate::event::{Ending, SubscriptionState};
 use crate::package::Body;
@@ -77,6 +81,8 @@ impl Pair {
                     from.events.push(event);
                 }
             }
+            invariants::check(&self.a.agent);
+            invariants::check(&self.b.agent);
             if wires.is_empty() {
                 return;
             }

@@ -1,0 +1,109 @@
+//! What holds in an agent after every input.
+
+use alloc::vec::Vec;
+
+use super::super::list::Queue;
+use crate::agent::Agent;
+use crate::flow::FlowId;
+
+/// Panics where counts, lists and indices disagree with the records.
+pub(super) fn check(agent: &Agent) {
+    flows(agent);
+    lists(agent);
+    attempts(agent);
+    resources(agent);
+    timers(agent);
+}
+
+fn flows(agent: &Agent) {
+    for (id, record) in agent.flows.iter() {
+        let id = FlowId(id);
+        let named = |flow: Option<FlowId>| u32::from(flow == Some(id));
+        let uses: u32 = agent.watchers.iter().map(|(_, w)| named(Some(w.flow)) + named(w.destination)).sum();
+        let uses = uses + agent.subscriptions.iter().map(|(_, s)| named(s.destination)).sum::<u32>();
+        assert_eq!(agent.flows.uses(id), uses, "uses of {:?}", record.flow);
+        let in_window: u32 = agent.watchers.iter().map(|(_, w)| named(w.in_window)).sum();
+        assert_eq!(record.in_window, in_window, "window of {:?}", record.flow);
+    }
+    for (id, watcher) in agent.watchers.iter() {
+        if let Some(flow) = watcher.in_window {
+            assert!(agent.flows.get(flow).is_some(), "{id:?} is in the window of a freed flow");
+            assert!(watcher.open.is_some(), "{id:?} is in a window without an open NOTIFY");
+        }
+    }
+}
+
+fn lists(agent: &Agent) {
+    let walk = |mut at: Option<u32>| {
+        let mut found = Vec::new();
+        while let Some(slot) = at {
+            found.push(slot);
+            assert!(found.len() <= agent.watchers.len() as usize, "a list without end");
+            at = agent.watchers.at(slot).expect("a listed watcher lives").link.after();
+        }
+        found
+    };
+    let ready = walk(agent.ready.first());
+    let mut waiting = 0;
+    for (slot, record) in agent.flows.iter() {
+        let listed = walk(record.waiting.first());
+        waiting += listed.len();
+        for watcher in listed {
+            assert_eq!(agent.watchers.at(watcher).unwrap().link.queue, Queue::Waiting(FlowId(slot)));
+        }
+    }
+    assert_eq!(agent.waiting as usize, waiting);
+    for (id, watcher) in agent.watchers.iter() {
+        match watcher.link.queue {
+            Queue::Idle => {}
+            Queue::Ready => assert!(ready.contains(&id.slot)),
+            Queue::Waiting(flow) => {
+                assert!(agent.flows.get(flow).is_some());
+                assert_eq!(flow, watcher.destination.unwrap_or(watcher.flow), "{id:?} waits for another flow");
+            }
+        }
+    }
+    assert_eq!(ready.len(), agent.watchers.iter().filter(|(_, w)| w.link.queue == Queue::Ready).count());
+}
+
+fn attempts(agent: &Agent) {
+    for (id, attempt) in agent.attempts.iter() {
+        for slot in &attempt.subscriptions {
+            assert_eq!(agent.subscriptions.at(*slot).and_then(|s| s.attempt), Some(id.slot));
+        }
+        assert!(!attempt.subscriptions.is_empty() || attempt.window_open, "a leaked attempt");
+        let timed = agent.attempt_timers.is_armed(id.slot);
+        assert!(!attempt.window_open || timed, "a window that never closes");
+    }
+    for (id, subscription) in agent.subscriptions.iter() {
+        match subscription.attempt {
+            Some(slot) => assert!(agent.attempts.at(slot).unwrap().subscriptions.contains(&id.slot)),
+            None => assert!(subscription.retry_at.is_some(), "{id:?} has neither an attempt nor a time for one"),
+        }
+    }
+}
+
+fn resources(agent: &Agent) {
+    let mut live = 0;
+    for (id, resource) in agent.resources.iter() {
+        for (position, slot) in (0u32..).zip(&resource.watchers) {
+            let watcher = agent.watchers.at(*slot).expect("a watcher of a resource lives");
+            assert_eq!((watcher.resource, watcher.position), (id.slot, position));
+        }
+        live += u32::from(!agent.retired.contains(&id.slot));
+    }
+    assert_eq!(agent.resource_index.len(), live as usize);
+    let watched: usize = agent.resources.iter().map(|(_, r)| r.watchers.len()).sum();
+    assert_eq!(watched, agent.watchers.len() as usize);
+}
+
+fn timers(agent: &Agent) {
+    for (id, watcher) in agent.watchers.iter() {
+        let due = watcher.machine.poll_timeout();
+        assert!(due.is_none() || agent.watcher_timers.is_armed(id.slot), "{id:?} has no timer");
+    }
+    assert!(agent.watcher_timers.len() <= agent.watchers.len() as usize);
+    assert!(agent.subscription_timers.len() <= agent.subscriptions.len() as usize);
+    assert!(agent.attempt_timers.len() <= agent.attempts.len() as usize);
+    assert!(agent.incoming_timers.len() <= agent.incoming.len() as usize);
+}
