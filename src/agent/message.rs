@@ -63,6 +63,49 @@ impl Tag {
 
 /// Something to send. The header fields were appended to the `Vec` that
 /// [`Agent::poll_outgoing`](super::Agent::poll_outgoing) got.
+///
+/// Here the agent gets a SUBSCRIBE and the application accepts it:
+///
+/// ```
+/// use std::sync::Arc;
+/// use sip_events::agent::{Agent, Origin, Outgoing, Token};
+/// use sip_events::wire::{Message, Method, StatusCode, Transport};
+/// use sip_events::{Body, Config, Decision, Event, Flow, Handled, Instant, Packages, ResourceKey, Seed};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let now = Instant::ZERO;
+/// let config = Arc::new(Config::new("sip:bob@192.0.2.2")?);
+/// let mut agent = Agent::new(config, Packages::standard(), &Seed([7; 32]), now);
+/// agent.add_local(Transport::Udp, "192.0.2.2:5060".parse()?, None, None)?;
+/// let resource = agent.add_resource(&ResourceKey::new("sip:bob@192.0.2.2", "presence")?)?;
+/// agent.set_state(now, resource, Body::new("application/pidf+xml", "<presence/>"))?;
+///
+/// let request = Message::parse(
+///     b"SUBSCRIBE sip:bob@192.0.2.2 SIP/2.0\r\n\
+///       Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\n\
+///       From: <sip:ann@192.0.2.1>;tag=a\r\nTo: <sip:bob@192.0.2.2>\r\n\
+///       Call-ID: 1@192.0.2.1\r\nCSeq: 1 SUBSCRIBE\r\nMax-Forwards: 70\r\n\
+///       Contact: <sip:ann@192.0.2.1>\r\nEvent: presence\r\nContent-Length: 0\r\n\r\n",
+/// )?;
+/// let origin = Origin::new(Flow::udp("192.0.2.2:5060".parse()?, "192.0.2.1:5060".parse()?));
+/// // The token is the stack's name for the server transaction.
+/// let handled = agent.handle_request(now, &origin, &Method::Subscribe, Token(1), &request);
+/// assert_eq!(handled, Handled::Consumed);
+/// let Some(Event::Subscribe(incoming)) = agent.poll_event() else { panic!("no question") };
+/// agent.accept(now, incoming, Decision::ACCEPT)?;
+///
+/// let mut lines = Vec::new();
+/// let Some(Outgoing::Response(answer)) = agent.poll_outgoing(now, &mut lines) else { panic!("no answer") };
+/// assert_eq!((answer.token, answer.status), (Token(1), StatusCode::OK));
+/// assert!(lines.starts_with(b"Contact: <sip:bob@192.0.2.2:5060>\r\nExpires: 3600\r\n"));
+/// lines.clear();
+/// let Some(Outgoing::Request(notify)) = agent.poll_outgoing(now, &mut lines) else { panic!("no NOTIFY") };
+/// assert!(lines.starts_with(b"NOTIFY sip:ann@192.0.2.1 SIP/2.0\r\n"));
+/// assert_eq!(lines.get(notify.next_hop), Some(&b"sip:ann@192.0.2.1"[..]));
+/// assert_eq!(notify.body, "<presence/>");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 #[non_exhaustive]

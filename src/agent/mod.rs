@@ -1,5 +1,8 @@
 //! The agent: dialogs, subscriptions, watchers and resources, fed with parsed
 //! messages by whatever stack owns transactions and transports.
+//!
+//! The stack parses, answers retransmissions, locates next hops and sends; the
+//! agent says what. [`Outgoing`] shows how the two talk.
 
 mod dialogs;
 mod explain;

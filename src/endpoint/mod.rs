@@ -40,6 +40,34 @@ use crate::wire::{Frame, Framer, FramingLost, HostPort, Transport, UriBuf};
 /// and [`poll_event`](Self::poll_event) until `None`, then sleep until
 /// [`poll_timeout`](Self::poll_timeout) or the next input. Inputs never fail
 /// for what a peer sent; an error is always the driver's own mistake.
+///
+/// ```
+/// use std::{sync::Arc, time::Duration};
+/// use sip_events::wire::Transport;
+/// use sip_events::{Config, Endpoint, Instant, Packages, Seed, Subscribe};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = Arc::new(Config::new("sip:ann@192.0.2.1")?);
+/// let mut endpoint = Endpoint::new(config, Packages::standard(), &Seed([7; 32]), Instant::ZERO);
+/// endpoint.add_local(Transport::Udp, "192.0.2.1:5060".parse()?, None, None)?;
+/// endpoint.subscribe(Instant::ZERO, Subscribe::new("sip:bob@192.0.2.2", "presence")?)?;
+///
+/// let mut first = Vec::new();
+/// let transmit = endpoint.poll_transmit(Instant::ZERO, &mut first).ok_or("nothing to send")?;
+/// assert_eq!(transmit.flow.remote, "192.0.2.2:5060".parse()?);
+/// assert!(first.starts_with(b"SUBSCRIBE sip:bob@192.0.2.2 SIP/2.0\r\n"));
+/// assert_eq!(endpoint.poll_transmit(Instant::ZERO, &mut Vec::new()), None);
+///
+/// // Nobody answers: after T1 the same bytes go out again (RFC 3261 section 17.1.2.2).
+/// let later = Instant::ZERO + Duration::from_millis(500);
+/// assert_eq!(endpoint.poll_timeout(), Some(later));
+/// endpoint.handle_timeout(later);
+/// let mut again = Vec::new();
+/// let _ = endpoint.poll_transmit(later, &mut again).ok_or("nothing to send")?;
+/// assert_eq!(first, again);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Endpoint {
     pub(crate) agent: Agent,

@@ -1,5 +1,15 @@
 //! Event packages: RFC 3265 calls itself a base class, and [`EventPackage`]
 //! is what derives from it.
+//!
+//! ```
+//! use sip_events::Packages;
+//! use sip_events::package::{EventPackage, Opaque, Presence};
+//! assert_eq!(Presence.notify_bodies(), ["application/pidf+xml"]);
+//! let mut packages = Packages::standard();
+//! packages.register(Opaque::new("dialog"))?;
+//! assert_eq!(packages.allow_events(), "presence, message-summary, dialog");
+//! # Ok::<(), sip_events::package::PackageError>(())
+//! ```
 
 mod mwi;
 mod opaque;

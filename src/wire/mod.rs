@@ -1,4 +1,23 @@
 //! Text in, text out: parsing and writing of SIP messages, without state.
+//!
+//! [`Message`] borrows what it reads, [`read`] has the typed headers,
+//! [`Framer`] cuts streams, [`HeadWriter`] writes.
+//!
+//! ```
+//! use sip_events::wire::{Message, Substate, read};
+//! let message = Message::parse(
+//!     b"NOTIFY sip:ann@192.0.2.1 SIP/2.0\r\n\
+//!       v: SIP/2.0/UDP 192.0.2.2;branch=z9hG4bK2\r\n\
+//!       f: <sip:bob@192.0.2.2>;tag=b\r\nt: <sip:ann@192.0.2.1>;tag=a\r\n\
+//!       i: 1@192.0.2.1\r\nCSeq: 7 NOTIFY\r\nMax-Forwards: 70\r\no: presence\r\n\
+//!       Subscription-State: active;expires=600\r\nl: 0\r\n\r\n",
+//! )?;
+//! assert_eq!(read::cseq(&message)?.number, 7);
+//! assert_eq!(read::from(&message)?.tag(), Some(&b"b"[..]));
+//! let state = read::subscription_state(&message)?.expect("it is there");
+//! assert_eq!((state.substate, state.expires), (Substate::Active, Some(600)));
+//! # Ok::<(), sip_events::wire::ParseError>(())
+//! ```
 #![deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation)]
 
 mod address;

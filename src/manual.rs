@@ -1,0 +1,22 @@
+//! The manual: the documents of the `docs` folder, with the same version as the
+//! code. There is nothing here to call.
+
+#[doc = "[limits.md]: crate::manual::limits\n[packages.md]: crate::manual::packages\n\n"]
+#[doc = include_str!("../docs/event-loop.md")]
+pub mod event_loop {}
+
+#[doc = "[event-loop.md]: crate::manual::event_loop\n[limits.md]: crate::manual::limits\n[states.md]: crate::machine\n\n"]
+#[doc = include_str!("../docs/architecture.md")]
+pub mod architecture {}
+
+#[doc = include_str!("../docs/limits.md")]
+pub mod limits {}
+
+#[doc = "[event-loop.md]: crate::manual::event_loop\n\n"]
+#[doc = include_str!("../docs/packages.md")]
+pub mod packages {}
+
+/// The front page of the repository; its pictures do not travel, its code is run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub mod readme {}
