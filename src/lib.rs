@@ -154,7 +154,7 @@ mod flow;
 mod id;
 mod io;
 pub mod machine;
-#[cfg(any(doc, doctest))]
+#[cfg(all(any(doc, doctest), feature = "std"))]
 pub mod manual;
 pub mod package;
 mod stats;

@@ -1,5 +1,6 @@
 //! The manual: the documents of the `docs` folder, with the same version as the
-//! code. There is nothing here to call.
+//! code. There is nothing here to call. (Its code takes time from `Clock`, so it
+//! comes with the feature `std`.)
 
 #[doc = "[limits.md]: crate::manual::limits\n[packages.md]: crate::manual::packages\n\n"]
 #[doc = include_str!("../docs/event-loop.md")]
