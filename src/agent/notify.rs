@@ -1,6 +1,7 @@
 //! A NOTIFY arrives: the checks of RFC 6665 section 4.1.3 in order, then the
 //! subscription learns of it.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -155,7 +156,8 @@ impl Agent {
             return Err(no_dialog());
         }
         subscription.remote_cseq = cseq;
-        subscription.last_reason = state.reason.map(super::subscriptions::owned_reason);
+        let reason = state.reason.filter(|_| input.substate == Substate::Terminated);
+        subscription.last_reason = reason.map(|reason| Box::new(super::subscriptions::owned_reason(reason)));
         if let Some(dialog) = dialog {
             // RFC 6665 section 4.4.1: this NOTIFY makes the dialog, unless it also ends it.
             if input.substate != Substate::Terminated {

@@ -1,6 +1,7 @@
 //! The subscriber's records: attempts, the subscriptions they made, and the
 //! commands on them.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -71,7 +72,8 @@ pub(crate) struct Subscription {
     pub(super) open: Option<u32>,
     pub(super) destination: Option<FlowId>,
     pub(super) document: Option<Body>,
-    pub(super) last_reason: Option<Reason>,
+    /// Of the NOTIFY that said terminated.
+    pub(super) last_reason: Option<Box<Reason>>,
     last_retry_after: Option<u32>,
     /// When the next attempt is due.
     pub(super) retry_at: Option<Instant>,
@@ -671,7 +673,7 @@ impl Agent {
     }
 
     pub(super) fn subscription_reasons(&self, slot: u32) -> (Option<Reason>, Option<u32>) {
-        self.subscriptions.at(slot).map_or((None, None), |s| (s.last_reason.clone(), s.last_retry_after))
+        self.subscriptions.at(slot).map_or((None, None), |s| (s.last_reason.as_deref().cloned(), s.last_retry_after))
     }
 }
 
@@ -735,7 +737,7 @@ fn push_list<'a>(head: &mut Vec<u8>, name: &[u8], items: impl Iterator<Item = &'
 }
 
 /// The realm of a challenge, unquoted.
-fn realm(challenge: &[u8]) -> Option<Bytes> {
+pub(super) fn realm(challenge: &[u8]) -> Option<Bytes> {
     let after_scheme = challenge.trim_ascii_start().split_once_byte(b' ')?;
     for parameter in wire::lex::split_list(after_scheme) {
         let parameter = parameter.trim_ascii();

@@ -8,6 +8,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 mod invariants;
+mod notifier;
 mod rig;
 mod subscriber;
 

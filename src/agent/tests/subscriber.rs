@@ -4,7 +4,7 @@ use super::rig::{ME, PEER, Rig, Sent, field, notify_text, notify_with_event, tcp
 use crate::agent::{Close, Scope, Subscribe};
 use crate::event::{Ending, Event, SubscriptionState};
 use crate::package::{Body, EventPackage, Expires, Forking, Merged, Packages};
-use crate::{Failure, Misuse, Reason, Retry};
+use crate::{Failure, Misuse, Retry};
 use core::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -449,5 +449,4 @@ fn a_notify_tells_its_state_in_the_event() {
         _ => None,
     });
     assert_eq!(told, Some((id, SubscriptionState::Active, Some(3600), 1)));
-    let _ = Reason::Timeout;
 }
