@@ -11,6 +11,7 @@ mod invariants;
 mod notifier;
 mod rig;
 mod subscriber;
+mod tables;
 
 use super::*;
 use crate::event::{Ending, SubscriptionState};
