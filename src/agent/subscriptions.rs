@@ -47,6 +47,9 @@ pub(crate) struct Attempt {
     pub(super) made_usage: bool,
     /// Forks taken in the attempt's life.
     pub(super) forks: u32,
+    /// Hashes of the From tags taken, as many as forks may be: one that is over
+    /// does not come again (6665-SSM-26).
+    pub(super) tags: SmallVec<[u64; 1]>,
     pub(super) subscriptions: SmallVec<[u32; 2]>,
 }
 
@@ -197,6 +200,7 @@ impl Agent {
             window_open: false,
             made_usage: false,
             forks: 0,
+            tags: SmallVec::new(),
             subscriptions: SmallVec::from_slice(&[slot]),
         };
         record.attempt = self.attempts.insert_with(|_| attempt).map(|id| id.slot);

@@ -12,6 +12,7 @@ mod notifier;
 mod rig;
 mod subscriber;
 mod tables;
+mod walk;
 
 use super::*;
 use crate::event::{Ending, SubscriptionState};
