@@ -70,6 +70,8 @@ pub(crate) struct FlowRecord {
     uses: u32,
     /// The driver cannot write to it at the moment.
     pub(crate) blocked: bool,
+    /// Counted as used once, so that it is remembered to be blocked.
+    held: bool,
     /// The connection closed.
     pub(crate) gone: bool,
     /// NOTIFYs sent to it that are younger than T1 and unanswered.
@@ -120,6 +122,7 @@ impl Flows {
             flow,
             uses: 1,
             blocked: false,
+            held: false,
             gone: false,
             in_window: 0,
             waiting: crate::agent::List::default(),
@@ -143,6 +146,33 @@ impl Flows {
             entry.remove();
         }
         self.records.remove(id.0);
+    }
+
+    /// Remembers that `flow` is blocked, used or not; nothing if the table is
+    /// full.
+    pub(crate) fn block(&mut self, entropy: &Entropy, flow: Flow) {
+        let known = self.find(entropy, &flow).filter(|id| self.get(*id).is_some_and(|record| record.held));
+        let Some(id) = known.or_else(|| self.intern(entropy, flow)) else { return };
+        if let Some(record) = self.records.at_mut(id.0) {
+            record.blocked = true;
+            record.held = true;
+        }
+    }
+
+    /// The opposite of [`block`](Self::block), before its watchers are let go on.
+    pub(crate) fn unblock(&mut self, id: FlowId) {
+        if let Some(record) = self.records.at_mut(id.0) {
+            record.blocked = false;
+        }
+    }
+
+    /// Forgets what [`block`](Self::block) remembered.
+    pub(crate) fn drop_hold(&mut self, entropy: &Entropy, id: FlowId) {
+        if let Some(record) = self.records.at_mut(id.0)
+            && core::mem::replace(&mut record.held, false)
+        {
+            self.release(entropy, id);
+        }
     }
 
     pub(crate) fn get(&self, id: FlowId) -> Option<&FlowRecord> {
@@ -175,8 +205,9 @@ impl Flows {
         self.records.iter().map(|(id, record)| (id.slot, record))
     }
 
+    /// How often `id` is named by records of others.
     #[cfg(test)]
     pub(crate) fn uses(&self, id: FlowId) -> u32 {
-        self.records.at(id.0).map_or(0, |record| record.uses)
+        self.records.at(id.0).map_or(0, |record| record.uses.saturating_sub(u32::from(record.held)))
     }
 }

@@ -42,7 +42,8 @@ impl Agent {
                     notifier::State::Active => "active",
                     notifier::State::Terminated => "terminated",
                 };
-                let behind = self.resources.at(watcher.resource).is_some_and(|r| r.version != watcher.told);
+                let behind =
+                    self.resources.at(watcher.resource).is_some_and(|r| r.version_of(watcher.view) != watcher.told);
                 let because = match (watcher.machine.state(), watcher.link.queue) {
                     _ if watcher.open.is_some() => "a NOTIFY is unanswered",
                     _ if watcher.owed => "the NOTIFY after a 2xx has not been polled yet",
@@ -58,7 +59,7 @@ impl Agent {
                 Some(Explanation { object, state, waits_for, remaining, because })
             }
             object @ ObjectId::Resource(id) => {
-                let resource = self.resources.get(id.0)?;
+                let resource = self.live(id.0)?;
                 let (state, because) = match (resource.watchers.is_empty(), resource.dirty) {
                     (true, _) => ("unwatched", "nobody has subscribed to it"),
                     (false, true) => ("changing", "watchers are being told of a new state"),

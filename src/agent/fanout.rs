@@ -12,7 +12,7 @@ use super::watchers::Watcher;
 use super::{Agent, SCAN_LIMIT};
 use crate::Instant;
 use crate::entropy::{Minted, Role};
-use crate::flow::FlowId;
+use crate::flow::{FlowId, FlowRecord};
 use crate::id::RawId;
 use crate::machine::notifier::{NotifyOut, Urgency};
 use crate::machine::{ReasonCode, Substate};
@@ -36,12 +36,6 @@ pub(crate) struct InWindow {
     seq: u32,
 }
 
-/// What became of a look at one watcher.
-enum Visit {
-    Sent(Outgoing),
-    Nothing,
-}
-
 impl Agent {
     /// The next NOTIFY, if any may be sent now.
     pub(super) fn poll_notify(&mut self, now: Instant, head: &mut Vec<u8>) -> Option<Outgoing> {
@@ -51,7 +45,7 @@ impl Agent {
         while let Some(slot) = self.owed.pop_front() {
             if let Some(watcher) = self.watchers.get_mut(slot) {
                 watcher.owed = false;
-                if let Visit::Sent(out) = self.visit(now, slot.slot, head, true) {
+                if let Some(out) = self.visit(now, slot.slot, head, true) {
                     return Some(out);
                 }
             }
@@ -63,7 +57,7 @@ impl Agent {
             let mut ready = self.ready;
             ready.remove(&mut self.watchers, slot);
             self.ready = ready;
-            if let Visit::Sent(out) = self.visit(now, slot, head, false) {
+            if let Some(out) = self.visit(now, slot, head, false) {
                 return Some(out);
             }
             looks = looks.saturating_add(1);
@@ -90,7 +84,7 @@ impl Agent {
                 continue;
             };
             resource.cursor = resource.cursor.saturating_add(1);
-            if let Visit::Sent(out) = self.visit(now, watcher, head, false) {
+            if let Some(out) = self.visit(now, watcher, head, false) {
                 return Some(out);
             }
             looks = looks.saturating_add(1);
@@ -103,34 +97,41 @@ impl Agent {
     }
 
     /// Sends to one watcher what it needs to know, if it may be sent now.
-    fn visit(&mut self, now: Instant, slot: u32, head: &mut Vec<u8>, owed: bool) -> Visit {
-        let Some(watcher) = self.watchers.at_mut(slot) else { return Visit::Nothing };
-        let Some(resource) = self.resources.at(watcher.resource) else { return Visit::Nothing };
-        if watcher.told != resource.version {
+    fn visit(&mut self, now: Instant, slot: u32, head: &mut Vec<u8>, owed: bool) -> Option<Outgoing> {
+        let watcher = self.watchers.at_mut(slot)?;
+        let resource = self.resources.at(watcher.resource)?;
+        if watcher.told != resource.version_of(watcher.view) {
             watcher.machine.mark_dirty(now);
         }
-        let Some(urgency) = watcher.machine.wants_notify(now) else {
-            self.rearm_watcher(slot);
-            return Visit::Nothing;
-        };
-        let (destination, arrival) = (watcher.destination, watcher.flow);
-        let via = destination.unwrap_or(arrival);
-        let per_flow = self.config.limits.notify_window_per_flow;
-        if let Some(flow) = self.flows.get_mut(via)
-            && watcher.link.queue == Queue::Idle
-            && (flow.blocked || (!owed && flow.in_window >= per_flow))
-        {
-            let mut waiting = flow.waiting;
-            waiting.push(&mut self.watchers, slot, Queue::Waiting(via));
-            self.waiting = self.waiting.saturating_add(1);
-            if let Some(flow) = self.flows.get_mut(via) {
-                flow.waiting = waiting;
+        let via = watcher.via();
+        if let Some(urgency) = watcher.machine.wants_notify(now) {
+            let per_flow = self.config.limits.notify_window_per_flow;
+            let full = |flow: &FlowRecord| flow.blocked || (!owed && flow.in_window >= per_flow);
+            if self.flows.get(via).is_some_and(full) {
+                self.wait_for(slot, via);
+                return None;
             }
-            return Visit::Nothing;
+            self.unlink(slot);
+            if let Some(out) = self.send_notify(now, slot, head, urgency) {
+                return Some(out);
+            }
         }
-        match self.send_notify(now, slot, head, urgency) {
-            Some(out) => Visit::Sent(out),
-            None => Visit::Nothing,
+        self.rearm_watcher(slot);
+        // It may have been let in, and leaves the room to the next.
+        self.admit(via);
+        None
+    }
+
+    fn wait_for(&mut self, slot: u32, via: FlowId) {
+        if self.watchers.at(slot).is_none_or(|w| w.link.queue == Queue::Waiting(via)) {
+            return;
+        }
+        self.unlink(slot);
+        let Some(mut waiting) = self.flows.get(via).map(|flow| flow.waiting) else { return };
+        waiting.push(&mut self.watchers, slot, Queue::Waiting(via));
+        self.waiting = self.waiting.saturating_add(1);
+        if let Some(flow) = self.flows.get_mut(via) {
+            flow.waiting = waiting;
         }
     }
 
@@ -139,7 +140,7 @@ impl Agent {
         let id = self.watchers.id_at(slot)?;
         let watcher = self.watchers.at_mut(slot)?;
         let resource = self.resources.at(watcher.resource)?;
-        watcher.told = resource.version;
+        watcher.told = resource.version_of(watcher.view);
         if rendered == Some(Rendered::Unchanged) && urgency == Urgency::Change && watcher.machine.clear_dirty() {
             return None;
         }
@@ -247,10 +248,12 @@ impl Agent {
     fn enter_window(&mut self, now: Instant, watcher: RawId, seq: u32, flow: FlowId) {
         self.window.push_back(InWindow { sent: now, watcher, seq });
         if let Some(record) = self.watchers.get_mut(watcher) {
-            if let Some(old) = record.in_window.replace(flow) {
-                self.flows.leave_window(old);
-            }
+            let old = record.in_window.replace(flow);
             self.flows.enter_window(flow);
+            if let Some(old) = old {
+                self.flows.leave_window(old);
+                self.admit(old);
+            }
         }
     }
 
@@ -323,14 +326,16 @@ impl Agent {
         }
     }
 
-    pub(super) fn unlink(&mut self, slot: u32) {
-        let Some(link) = self.watchers.at(slot).map(|w| w.link) else { return };
-        match link.queue {
-            Queue::Idle => {}
+    /// Takes a watcher out of the list that it is in; `false` if it is in none.
+    pub(super) fn unlink(&mut self, slot: u32) -> bool {
+        let Some((queue, via)) = self.watchers.at(slot).map(|w| (w.link.queue, w.via())) else { return false };
+        match queue {
+            Queue::Idle => return false,
             Queue::Ready => {
                 let mut ready = self.ready;
                 ready.remove(&mut self.watchers, slot);
                 self.ready = ready;
+                self.admit(via);
             }
             Queue::Waiting(flow) => {
                 if let Some(mut waiting) = self.flows.get(flow).map(|f| f.waiting) {
@@ -342,6 +347,7 @@ impl Agent {
                 }
             }
         }
+        true
     }
 }
 
@@ -381,6 +387,11 @@ fn write_state(out: &NotifyOut, other: &[u8], head: &mut Vec<u8>) {
 }
 
 impl Watcher {
+    /// The flow whose window its NOTIFYs are counted in.
+    pub(super) fn via(&self) -> FlowId {
+        self.destination.unwrap_or(self.flow)
+    }
+
     /// The token of a reason that this crate has no word for.
     fn reason_text(&self) -> &[u8] {
         self.other_reason.as_deref().unwrap_or(b"probation")

@@ -9,7 +9,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::dialogs::{self, Contact, Dialog, DialogParts};
-use super::message::{Origin, Tag, Token};
+use super::message::{Origin, RequestId, Subject, Tag, Token};
 use super::resources::key_of;
 use super::watchers::Watcher;
 use super::{Agent, Answer};
@@ -134,12 +134,12 @@ impl Agent {
         token: Token,
         message: &V,
     ) -> Result<(), Answer> {
-        self.check_require(message)?;
         let uri = message.request_uri().unwrap_or_default();
         let uri = Uri::parse(uri).map_err(|_| Answer::new(StatusCode::BAD_REQUEST))?;
         if !uri.is_sip() && uri.scheme() != wire::Scheme::Tel {
             return Err(Answer::new(StatusCode::UNSUPPORTED_URI_SCHEME));
         }
+        self.check_require(message)?;
         let event = match read::event(message) {
             Ok(Some(event)) => event,
             Ok(None) => return Err(self.bad_event()),
@@ -264,9 +264,7 @@ impl Agent {
 
     /// The answer that a refusal stands for.
     pub(super) fn rejection(&self, reject: &Reject) -> Answer {
-        // RFC 4320 section 4.2 forbids 408; 423 and success are not refusals that this can build.
-        let fit = reject.status.as_u16() >= 300 && !matches!(reject.status.as_u16(), 408 | 423);
-        let mut answer = Answer::new(if fit { reject.status } else { StatusCode::FORBIDDEN });
+        let mut answer = Answer::new(if may_refuse(reject.status) { reject.status } else { StatusCode::FORBIDDEN });
         if let Some(seconds) = reject.retry_after {
             answer.retry_after(seconds);
         }
@@ -315,6 +313,9 @@ impl Agent {
             Contact::Absent => None,
             Contact::Bad => return Err(Answer::new(StatusCode::BAD_REQUEST)),
         };
+        if checked.expires > 0 && self.events_full() {
+            return Err(self.overload());
+        }
         let flow = self.flows.intern(&self.entropy, from.flow).ok_or_else(|| self.overload())?;
         let limit = self.config.limits.dialog;
         let Some(watcher) = self.watchers.at_mut(slot) else {
@@ -338,6 +339,9 @@ impl Agent {
         watcher.dialog = dialog;
         watcher.remote_cseq = cseq;
         watcher.media = checked.media;
+        // INT-10: also where the NOTIFY that is owed now has to wait for its flow.
+        let given_up = watcher.open.take().zip(self.watchers.id_at(slot));
+        self.abandoned.extend(given_up.map(|(seq, id)| RequestId { subject: Subject::Watcher(id), seq }));
         // The flow that the watcher waits for, or whose window it fills, may be another now.
         self.unlink(slot);
         self.leave_window(slot);
@@ -388,7 +392,9 @@ impl Agent {
         let Contact::Target(target) = dialogs::contact(message) else {
             return Err(Answer::new(StatusCode::BAD_REQUEST));
         };
-        let checked = self.check_subscribe(message, package, false)?;
+        if uri.as_bytes().len() > usize::from(self.config.limits.dialog) {
+            return Err(Answer::new(StatusCode::MESSAGE_TOO_LARGE));
+        }
         let key = key_of(uri);
         let resource = self.find_resource(package, &key);
         match (resource, self.config.policy.unknown_resource) {
@@ -396,13 +402,18 @@ impl Agent {
             (None, UnknownResource::Ask) if self.resources.is_full() => return Err(self.overload()),
             _ => {}
         }
+        let checked = self.check_subscribe(message, package, false)?;
         if self.watchers.is_full() || self.incoming.is_full() || self.events_full() {
             return Err(self.overload());
         }
-        let per_resource = self.config.limits.watchers_per_resource as usize;
-        if resource.and_then(|r| self.resources.get(r)).is_some_and(|r| r.watchers.len() >= per_resource) {
+        if resource.is_some_and(|resource| self.is_crowded(resource)) {
             return Err(self.overload());
         }
+        // RFC 3261 section 12.1.1.
+        let first_hop = read::record_routes(message).next().and_then(Result::ok);
+        let first_hop = first_hop.as_ref().map_or(target.as_slice(), NameAddr::uri);
+        let is_sips = |uri: &[u8]| Uri::parse(uri).is_ok_and(|uri| uri.is_sips());
+        let secure = uri.is_sips() || is_sips(first_hop);
         let remote = read::from(message).map_err(bad_request)?;
         let parts = DialogParts {
             call_id: read::call_id(message).map_err(bad_request)?,
@@ -427,7 +438,7 @@ impl Agent {
             expires: checked.expires,
             cseq: read::cseq(message).map_err(bad_request)?.number,
             media: checked.media,
-            secure: uri.scheme() == wire::Scheme::Sips,
+            secure,
             body: checked.body,
             deadline: now + self.config.timers.decision,
         };
@@ -444,7 +455,7 @@ impl Agent {
     /// [`Misuse::StaleId`] once it is decided.
     pub fn incoming(&self, id: IncomingId) -> Result<IncomingRef<'_>, Misuse> {
         let incoming = self.incoming.get(id.0).ok_or(Misuse::StaleId)?;
-        let resource = incoming.resource.filter(|r| self.resources.get(*r).is_some());
+        let resource = incoming.resource.filter(|r| self.live(*r).is_some());
         Ok(IncomingRef {
             uri: &incoming.uri,
             resource: resource.map(ResourceId),
@@ -461,8 +472,9 @@ impl Agent {
     /// Accepts a SUBSCRIBE: 200, then a NOTIFY at once (RFC 6665 section 4.2.1.2).
     ///
     /// # Errors
-    /// [`Misuse::StaleId`]; [`Misuse::LongerThanAsked`]; [`Misuse::Limit`]. The
-    /// SUBSCRIBE stays undecided.
+    /// [`Misuse::StaleId`]; [`Misuse::LongerThanAsked`]; [`Misuse::Limit`];
+    /// [`Misuse::NoLocalAddress`]; [`Misuse::WrongState`] if its resource was
+    /// removed in the meantime. The SUBSCRIBE stays undecided.
     pub fn accept(&mut self, now: Instant, id: IncomingId, decision: Decision) -> Result<WatcherId, Misuse> {
         let now = self.advance(now);
         let incoming = self.incoming.get(id.0).ok_or(Misuse::StaleId)?;
@@ -477,16 +489,25 @@ impl Agent {
             return Err(Misuse::LongerThanAsked);
         }
         let package = self.packages.get(incoming.package).ok_or(Misuse::UnknownPackage)?.clone();
-        if self.watchers.is_full() {
+        if self.locals.is_empty() {
+            return Err(Misuse::NoLocalAddress);
+        }
+        let (index, key) = (incoming.package, incoming.key.clone());
+        let known = incoming.resource.filter(|r| self.live(*r).is_some()).or_else(|| self.find_resource(index, &key));
+        if known.is_none() && self.config.policy.unknown_resource == UnknownResource::Refuse {
+            return Err(Misuse::WrongState);
+        }
+        let crowded = known.is_some_and(|resource| self.is_crowded(resource));
+        if crowded || self.watchers.is_full() || (known.is_none() && self.resources.is_full()) {
             return Err(Misuse::Limit);
         }
-        let (index, key, uri, flow) = (incoming.package, incoming.key.clone(), incoming.uri.clone(), incoming.flow);
-        let known = incoming.resource.filter(|r| self.resources.get(*r).is_some());
-        let resource = match known.or_else(|| self.find_resource(index, &key)) {
+        // The last that may fail; from here on nothing does.
+        let uri = incoming.uri.clone();
+        let flow = self.flows.intern(&self.entropy, incoming.flow).ok_or(Misuse::Limit)?;
+        let resource = match known {
             Some(resource) => resource,
             None => self.insert_resource(index, &uri, key).ok_or(Misuse::Limit)?,
         };
-        let flow = self.flows.intern(&self.entropy, flow).ok_or(Misuse::Limit)?;
         self.incoming_timers.set(id.0.slot, None);
         let Some(incoming) = self.incoming.remove(id.0.slot) else { return Err(Misuse::StaleId) };
         let params = notifier::Params {
@@ -508,11 +529,11 @@ impl Agent {
             flow,
             destination: None,
             in_window: None,
-            // Half of the range that RFC 3261 section 8.1.1.5 leaves free, so it cannot run out.
+            // Anywhere in the lowest part of the range: 2^31 are never reached (RFC 3261 section 8.1.1.5).
             local_cseq: u32::from(self.entropy.next_u16()),
             remote_cseq: incoming.cseq,
             open: None,
-            told: record.version,
+            told: record.version_of(view),
             numbered: 0,
             view,
             media: incoming.media,
@@ -539,11 +560,11 @@ impl Agent {
     ///
     /// # Errors
     /// [`Misuse::StaleId`]; [`Misuse::BadValue`] for a status below 300, for 408
-    /// (RFC 4320) and for 423, which the durations decide.
+    /// (RFC 4320), for 423, which the durations decide, and for 401 and 407,
+    /// which need a challenge.
     pub fn reject(&mut self, now: Instant, id: IncomingId, reject: Reject) -> Result<(), Misuse> {
         self.advance(now);
-        let code = reject.status.as_u16();
-        if code < 300 || code == 408 || code == 423 {
+        if !may_refuse(reject.status) {
             return Err(Misuse::BadValue);
         }
         if self.incoming.get(id.0).is_none() {
@@ -570,6 +591,12 @@ impl Agent {
         }
     }
 
+    /// Whether a resource has as many watchers as it may have.
+    fn is_crowded(&self, resource: RawId) -> bool {
+        let most = self.config.limits.watchers_per_resource as usize;
+        self.resources.get(resource).is_some_and(|r| r.watchers.len() >= most)
+    }
+
     /// The 2xx to a SUBSCRIBE.
     fn acceptance(&self, slot: u32, expires: u32, to_tag: Option<Tag>) -> Answer {
         let mut answer = Answer::new(StatusCode::OK);
@@ -584,6 +611,12 @@ impl Agent {
         push_field(&mut answer.fields, HeaderName::AllowEvents, self.packages.allow_events().as_bytes());
         answer
     }
+}
+
+/// Whether a bare answer with this status is a sound refusal: RFC 4320 section
+/// 4.2 forbids 408, and 401, 407 and 423 need fields that it would not have.
+const fn may_refuse(status: StatusCode) -> bool {
+    status.as_u16() >= 300 && !matches!(status.as_u16(), 401 | 407 | 408 | 423)
 }
 
 /// The place in the package's list of the media type that Accept likes best;

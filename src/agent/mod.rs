@@ -36,7 +36,7 @@ pub use watchers::WatcherInfo;
 use crate::Instant;
 use crate::config::Config;
 use crate::entropy::{Entropy, Minted, Role, Seed};
-use crate::error::{Failure, Handled, Misuse};
+use crate::error::{DropReason, Failure, Handled, Misuse};
 use crate::event::{Event, Gone, Reason, TimerKind};
 use crate::flow::{Flow, FlowId, Flows};
 use crate::id::{Arena, RawId, SubscriptionId, WatcherId};
@@ -64,7 +64,9 @@ pub enum Close {
     /// Every watcher is told that its subscription is over, and may come back
     /// (`probation`); every subscription of ours is ended at its notifier.
     Terminate,
-    /// Nothing is said to anybody: a successor takes over from a snapshot.
+    /// Nothing more is done, so that a successor can take over: no request is
+    /// sent, no timer fires, and a request that still comes, or is undecided,
+    /// gets 503 with Retry-After, which ends nothing.
     Persist,
 }
 
@@ -123,8 +125,6 @@ pub struct Agent {
     watchers: Arena<Watcher>,
     resources: Arena<Resource>,
     resource_index: HashTable<u32>,
-    /// Removed resources whose watchers are still to be told.
-    retired: Vec<u32>,
     incoming: Arena<Box<Incoming>>,
 
     attempt_timers: TimerHeap,
@@ -171,7 +171,6 @@ impl Agent {
             watchers: Arena::new(limits.watchers),
             resources: Arena::new(limits.resources),
             resource_index: HashTable::new(),
-            retired: Vec::new(),
             incoming: Arena::new(limits.incoming),
             attempt_timers: TimerHeap::new(),
             subscription_timers: TimerHeap::new(),
@@ -282,6 +281,11 @@ impl Agent {
     ) -> Handled {
         let now = self.advance(now);
         let handled = match method {
+            Method::Subscribe | Method::Notify if self.is_frozen() => {
+                let answer = self.overload();
+                self.reply(token, answer);
+                Handled::Dropped(DropReason::Closed)
+            }
             Method::Subscribe => self.handle_subscribe(now, from, token, message),
             Method::Notify => self.handle_notify(now, from, token, message),
             _ => return Handled::NotOurs,
@@ -303,6 +307,9 @@ impl Agent {
         message: &V,
     ) {
         let now = self.advance(now);
+        if self.is_frozen() {
+            return;
+        }
         self.stats.responses = self.stats.responses.wrapping_add(1);
         match id.subject {
             Subject::Subscription(sub) => self.subscribe_response(now, sub, id.seq, status, message),
@@ -316,6 +323,9 @@ impl Agent {
     /// A request of ours got no final response.
     pub fn handle_no_response(&mut self, now: Instant, id: RequestId, why: Failure) {
         let now = self.advance(now);
+        if self.is_frozen() {
+            return;
+        }
         match id.subject {
             Subject::Subscription(sub) => self.subscribe_failed(now, sub, id.seq, why),
             Subject::Watcher(watcher) if self.watchers.get(watcher).is_some() => {
@@ -337,17 +347,20 @@ impl Agent {
             }
             Subject::Watcher(watcher) if self.watchers.get(watcher).is_some_and(|w| w.open == Some(id.seq)) => {
                 let Some(flow) = self.flows.intern(&self.entropy, flow) else { return };
-                self.unlink(watcher.slot);
+                let listed = self.unlink(watcher.slot);
                 let Some(record) = self.watchers.get_mut(watcher) else { return };
                 let old = record.destination.replace(flow);
-                if let Some(charged) = record.in_window.as_mut() {
-                    let before = core::mem::replace(charged, flow);
-                    self.flows.leave_window(before);
+                if let Some(before) = record.in_window {
+                    record.in_window = Some(flow);
                     self.flows.enter_window(flow);
+                    self.flows.leave_window(before);
+                    self.admit(before);
                 }
                 if let Some(old) = old {
-                    self.admit(old);
                     self.flows.release(&self.entropy, old);
+                }
+                if listed {
+                    self.make_ready(watcher.slot);
                 }
             }
             Subject::Subscription(_) | Subject::Watcher(_) => {}
@@ -356,13 +369,16 @@ impl Agent {
 
     /// Whether `flow` cannot be written to at the moment: while it is blocked,
     /// [`poll_outgoing`](Self::poll_outgoing) yields no NOTIFY for it, and its
-    /// watchers get the newest state afterwards.
+    /// watchers get the newest state afterwards. A blocked flow counts against
+    /// [`Limits::flows`](crate::Limits::flows).
     pub fn set_blocked(&mut self, flow: Flow, blocked: bool) {
-        let Some(id) = self.flows.find(&self.entropy, &flow) else { return };
-        if let Some(record) = self.flows.get_mut(id) {
-            record.blocked = blocked;
+        if blocked {
+            self.flows.block(&self.entropy, flow);
+        } else if let Some(id) = self.flows.find(&self.entropy, &flow) {
+            self.flows.unblock(id);
+            self.admit(id);
+            self.flows.drop_hold(&self.entropy, id);
         }
-        self.admit(id);
     }
 
     /// A connection has closed. Tells how many subscriptions and watchers used
@@ -372,8 +388,8 @@ impl Agent {
         let Some(id) = self.flows.find(&self.entropy, &flow) else { return (0, 0) };
         if let Some(record) = self.flows.get_mut(id) {
             record.gone = true;
-            record.blocked = false;
         }
+        self.flows.unblock(id);
         let uses = |w: &Watcher| w.flow == id || w.destination == Some(id);
         let watchers: Vec<RawId> = self.watchers.iter().filter(|(_, w)| uses(w)).map(|(id, _)| id).collect();
         let subscriptions = self.subscriptions.iter().filter(|(_, s)| s.destination == Some(id)).count();
@@ -388,6 +404,9 @@ impl Agent {
             }
             self.settle_watcher(now, watcher.slot);
         }
+        // Those who waited for it need not wait for what comes in its place.
+        self.admit(id);
+        self.flows.drop_hold(&self.entropy, id);
         counts
     }
 
@@ -396,6 +415,9 @@ impl Agent {
     /// fire; the rest wait for the next call at the same `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         let now = self.advance(now);
+        if self.is_frozen() {
+            return;
+        }
         let mut left = self.config.limits.timers_per_wakeup.max(1);
         while left > 0 {
             left = left.saturating_sub(1);
@@ -425,6 +447,9 @@ impl Agent {
 
     /// The earliest timer and what it is for, whatever waits to be polled.
     pub fn next_timer(&self) -> Option<(Instant, TimerKind)> {
+        if self.is_frozen() {
+            return None;
+        }
         let subscription = self.subscription_timers.peek().map(|(at, slot)| (at, self.subscription_timer(slot)));
         let attempt = self.attempt_timers.peek().map(|(at, _)| (at, TimerKind::ForkWindow));
         let watcher = self.watcher_timers.peek().map(|(at, slot)| (at, self.watcher_timer(slot)));
@@ -439,13 +464,19 @@ impl Agent {
 
     fn has_output(&self) -> bool {
         let window_open = self.window.len() < self.config.limits.notify_window as usize;
+        let requests = !self.senders.is_empty()
+            || !self.owed.is_empty()
+            || (window_open && (!self.dirty.is_empty() || self.ready.first().is_some()));
         !self.answers.is_empty()
             || !self.abandoned.is_empty()
-            || !self.senders.is_empty()
-            || !self.owed.is_empty()
-            || (window_open && (!self.dirty.is_empty() || self.ready.first().is_some()))
             || !self.events.is_empty()
-            || self.closing.is_some() != self.drained && self.is_idle()
+            || (requests && !self.is_frozen())
+            || (self.closing.is_some() && !self.drained && self.is_idle())
+    }
+
+    /// After [`Close::Persist`]: whatever comes is for the successor.
+    fn is_frozen(&self) -> bool {
+        self.closing == Some(Close::Persist)
     }
 
     /// The next thing to send: answers before what they cause. The header
@@ -454,6 +485,9 @@ impl Agent {
         let now = self.advance(now);
         if let Some(first) = self.poll_answer(head) {
             return Some(first);
+        }
+        if self.is_frozen() {
+            return None;
         }
         if let Some(request) = self.poll_subscribe(now, head) {
             return Some(request);
@@ -495,35 +529,32 @@ impl Agent {
 
     /// Ends everything, in one of two ways; [`Event::Drained`] comes when
     /// nothing is left. New subscriptions are refused from now on: ours with
-    /// [`Misuse::Closing`], others with 503.
+    /// [`Misuse::Closing`], others with 503. The first call decides.
     pub fn close(&mut self, now: Instant, how: Close) {
         let now = self.advance(now);
+        if self.closing.is_some() {
+            return;
+        }
         self.closing = Some(how);
-        match how {
-            Close::Persist => {
-                self.owed.clear();
-                self.dirty.clear();
-                self.senders.clear();
+        let incoming: Vec<u32> = self.incoming.iter().map(|(id, _)| id.slot).collect();
+        for slot in incoming {
+            self.incoming_timers.set(slot, None);
+            if let Some(incoming) = self.incoming.remove(slot) {
+                let answer = self.overload();
+                self.reply(incoming.token(), answer);
             }
-            Close::Terminate => {
-                let incoming: Vec<u32> = self.incoming.iter().map(|(id, _)| id.slot).collect();
-                for slot in incoming {
-                    self.incoming_timers.set(slot, None);
-                    if let Some(incoming) = self.incoming.remove(slot) {
-                        let answer = self.overload();
-                        self.reply(incoming.token(), answer);
-                    }
-                }
-                let watchers: Vec<u32> = self.watchers.iter().map(|(id, _)| id.slot).collect();
-                for slot in watchers {
-                    self.end_watcher(now, slot, &Reason::Probation, None);
-                }
-                let subscriptions: Vec<RawId> = self.subscriptions.iter().map(|(id, _)| id).collect();
-                for id in subscriptions {
-                    // One that waits for a new attempt ends here and now.
-                    let _ = self.unsubscribe(now, SubscriptionId(id), Scope::This);
-                }
-            }
+        }
+        if how == Close::Persist {
+            return;
+        }
+        let watchers: Vec<u32> = self.watchers.iter().map(|(id, _)| id.slot).collect();
+        for slot in watchers {
+            self.end_watcher(now, slot, &Reason::Probation, None);
+        }
+        let subscriptions: Vec<RawId> = self.subscriptions.iter().map(|(id, _)| id).collect();
+        for id in subscriptions {
+            // One that waits for a new attempt ends here and now; one that ends already is left to it.
+            let _ = self.unsubscribe(now, SubscriptionId(id), Scope::This);
         }
     }
 

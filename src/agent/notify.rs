@@ -1,6 +1,7 @@
 //! A NOTIFY arrives: the checks of RFC 6665 section 4.1.3 in order, then the
 //! subscription learns of it.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -72,6 +73,7 @@ impl Agent {
         let own = wire::Event::parse(attempt.intent.event.as_bytes()).map_err(bad_request)?;
         let remote_tag = remote.tag().unwrap_or_default();
         let cseq = read::cseq(message).map_err(bad_request)?.number;
+        let tag = self.entropy.hash(&[remote_tag]);
         let known = attempt.subscriptions.iter().copied().find(|slot| {
             let dialog = self.subscriptions.at(*slot).and_then(|s| s.dialog.as_ref());
             dialog.is_some_and(|d| d.remote_tag() == remote_tag)
@@ -90,7 +92,9 @@ impl Agent {
                 }
                 Place::Known(slot)
             }
-            None if !event.matches(&own) || !attempt.window_open => return Err(no_dialog()),
+            None if !event.matches(&own) || !attempt.window_open || attempt.tags.contains(&tag) => {
+                return Err(no_dialog());
+            }
             None => self.place_of_fork(attempt, attempt_slot).ok_or_else(no_dialog)?,
         };
         let state = match read::subscription_state(message) {
@@ -155,7 +159,13 @@ impl Agent {
             return Err(no_dialog());
         }
         subscription.remote_cseq = cseq;
-        subscription.last_reason = state.reason.map(super::subscriptions::owned_reason);
+        if dialog.is_some()
+            && let Some(attempt) = self.attempts.at_mut(attempt_slot)
+        {
+            attempt.tags.push(tag);
+        }
+        let reason = state.reason.filter(|_| input.substate == Substate::Terminated);
+        subscription.last_reason = reason.map(|reason| Box::new(super::subscriptions::owned_reason(reason)));
         if let Some(dialog) = dialog {
             // RFC 6665 section 4.4.1: this NOTIFY makes the dialog, unless it also ends it.
             if input.substate != Substate::Terminated {

@@ -47,15 +47,26 @@ pub enum StateSet {
 /// Views of one resource that may have a state of their own.
 const MAX_VIEWS: usize = 64;
 
+/// What the watchers of one view are told.
+#[derive(Debug, Clone)]
+struct ViewState {
+    view: View,
+    /// The resource's version when it was set.
+    version: u32,
+    body: Body,
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct Resource {
     pub(crate) package: PackageIndex,
     pub(crate) uri: Box<str>,
     key: Box<[u8]>,
     /// State per view; view 0 is the full state.
-    states: SmallVec<[(View, Body); 1]>,
+    states: SmallVec<[ViewState; 1]>,
     /// Raised by every change of any view.
     pub(crate) version: u32,
+    /// Removed by the application; its watchers are still to be told.
+    pub(crate) removed: bool,
     pub(crate) watchers: Vec<u32>,
     /// The next watcher of the walk that is under way.
     pub(crate) cursor: u32,
@@ -70,8 +81,17 @@ pub(crate) struct Resource {
 impl Resource {
     /// The state for `view`, and whether it was set for exactly that view.
     pub(crate) fn state(&self, view: View) -> Option<(&Body, bool)> {
-        let find = |view| self.states.iter().find(|(v, _)| *v == view).map(|(_, body)| body);
-        find(view).map(|body| (body, true)).or_else(|| Some((find(View::default())?, view == View::default())))
+        self.find(view).map(|state| (&state.body, state.view == view))
+    }
+
+    /// The version of that state; 0 without one.
+    pub(crate) fn version_of(&self, view: View) -> u32 {
+        self.find(view).map_or(0, |state| state.version)
+    }
+
+    fn find(&self, view: View) -> Option<&ViewState> {
+        let find = |view| self.states.iter().find(|state| state.view == view);
+        find(view).or_else(|| find(View::default()))
     }
 }
 
@@ -100,6 +120,7 @@ impl Agent {
             key: key.into_boxed_slice(),
             states: SmallVec::new(),
             version: 0,
+            removed: false,
             watchers: Vec::new(),
             cursor: 0,
             walk_version: 0,
@@ -132,24 +153,33 @@ impl Agent {
 
     /// All resources, in slot order.
     pub fn resources(&self) -> impl Iterator<Item = ResourceId> {
-        self.resources.iter().map(|(id, _)| ResourceId(id))
+        self.resources.iter().filter(|(_, resource)| !resource.removed).map(|(id, _)| ResourceId(id))
+    }
+
+    /// The resource, unless it was removed.
+    pub(super) fn live(&self, id: RawId) -> Option<&Resource> {
+        self.resources.get(id).filter(|resource| !resource.removed)
+    }
+
+    pub(super) fn live_mut(&mut self, id: RawId) -> Option<&mut Resource> {
+        self.resources.get_mut(id).filter(|resource| !resource.removed)
     }
 
     /// The watchers of a resource, in no order that means anything; none for a
     /// stale id.
     pub fn watchers_of(&self, resource: ResourceId) -> impl Iterator<Item = WatcherId> {
-        let slots = self.resources.get(resource.0).map_or(&[][..], |r| &r.watchers);
+        let slots = self.live(resource.0).map_or(&[][..], |r| &r.watchers);
         slots.iter().filter_map(|slot| self.watchers.id_at(*slot)).map(WatcherId)
     }
 
     /// The URI under which a resource was added.
     pub fn resource_uri(&self, resource: ResourceId) -> Option<&str> {
-        self.resources.get(resource.0).map(|r| r.uri.as_ref())
+        self.live(resource.0).map(|r| r.uri.as_ref())
     }
 
     /// The event package of a resource.
     pub fn resource_package(&self, resource: ResourceId) -> Option<&str> {
-        let resource = self.resources.get(resource.0)?;
+        let resource = self.live(resource.0)?;
         self.packages.get(resource.package).map(|p| p.name())
     }
 
@@ -158,30 +188,32 @@ impl Agent {
     /// # Errors
     /// [`Misuse::StaleId`].
     pub fn resource_data(&mut self, resource: ResourceId) -> Result<&mut u64, Misuse> {
-        self.resources.get_mut(resource.0).map(|r| &mut r.user_data).ok_or(Misuse::StaleId)
+        self.live_mut(resource.0).map(|r| &mut r.user_data).ok_or(Misuse::StaleId)
     }
 
     /// Ends every subscription of a resource with `reason`, and forgets it.
     ///
     /// # Errors
-    /// [`Misuse::StaleId`].
+    /// [`Misuse::StaleId`]; [`Misuse::BadValue`] if an unknown reason is not a
+    /// token.
     pub fn remove_resource(&mut self, now: Instant, id: ResourceId, reason: &Reason) -> Result<(), Misuse> {
         let now = self.advance(now);
-        let resource = self.resources.get(id.0).ok_or(Misuse::StaleId)?;
-        for slot in resource.watchers.clone() {
-            self.end_watcher(now, slot, reason, None);
+        if !crate::wire::is_token(reason.as_bytes()) {
+            return Err(Misuse::BadValue);
         }
-        // Their last NOTIFYs are still to be sent; the record goes with the last watcher.
-        let Some(resource) = self.resources.get(id.0) else { return Ok(()) };
-        let hash = self.entropy.hash(&[&resource.package.0.to_be_bytes(), &resource.key]);
+        let resource = self.live(id.0).ok_or(Misuse::StaleId)?;
+        let (package, watchers) = (resource.package, resource.watchers.clone());
+        let hash = self.entropy.hash(&[&package.0.to_be_bytes(), &resource.key]);
         if let Ok(entry) = self.resource_index.find_entry(hash, |slot| *slot == id.0.slot) {
             entry.remove();
         }
-        if resource.watchers.is_empty() {
-            self.resources.remove(id.0.slot);
-        } else {
-            self.retired.push(id.0.slot);
+        for slot in watchers {
+            self.end_watcher(now, slot, reason, None);
         }
+        if let Some(resource) = self.live_mut(id.0) {
+            resource.removed = true;
+        }
+        self.retire(id.0.slot);
         Ok(())
     }
 
@@ -209,7 +241,7 @@ impl Agent {
         state: Body,
     ) -> Result<StateSet, Misuse> {
         self.advance(now);
-        let record = self.resources.get_mut(resource.0).ok_or(Misuse::StaleId)?;
+        let record = self.resources.get_mut(resource.0).filter(|r| !r.removed).ok_or(Misuse::StaleId)?;
         if state.data.len() > self.config.limits.body as usize {
             return Err(Misuse::Limit);
         }
@@ -219,13 +251,14 @@ impl Agent {
             return Err(Misuse::BadValue);
         }
         let full = record.states.len() >= MAX_VIEWS;
-        match record.states.iter_mut().find(|(v, _)| *v == view) {
-            Some((_, old)) if *old == state => return Ok(StateSet::Same),
-            Some((_, old)) => *old = state,
+        let version = record.version.wrapping_add(1);
+        match record.states.iter_mut().find(|known| known.view == view) {
+            Some(known) if known.body == state => return Ok(StateSet::Same),
+            Some(known) => *known = ViewState { view, version, body: state },
             None if full => return Err(Misuse::Limit),
-            None => record.states.push((view, state)),
+            None => record.states.push(ViewState { view, version, body: state }),
         }
-        record.version = record.version.wrapping_add(1);
+        record.version = version;
         record.cache.clear();
         if !record.dirty {
             record.dirty = true;
@@ -238,15 +271,13 @@ impl Agent {
 
     /// The state that the watchers of `view` are told, if any was set.
     pub fn state(&self, resource: ResourceId, view: View) -> Option<&Body> {
-        self.resources.get(resource.0)?.state(view).map(|(body, _)| body)
+        self.live(resource.0)?.state(view).map(|(body, _)| body)
     }
 
-    /// Forgets a removed resource whose last watcher is gone.
+    /// Forgets a removed resource whose last watcher is gone: until then their
+    /// last NOTIFYs are to be sent.
     pub(super) fn retire(&mut self, slot: u32) {
-        if let Some(at) = self.retired.iter().position(|r| *r == slot)
-            && self.resources.at(slot).is_some_and(|r| r.watchers.is_empty())
-        {
-            self.retired.swap_remove(at);
+        if self.resources.at(slot).is_some_and(|r| r.removed && r.watchers.is_empty()) {
             self.resources.remove(slot);
         }
     }

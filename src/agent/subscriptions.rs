@@ -1,6 +1,7 @@
 //! The subscriber's records: attempts, the subscriptions they made, and the
 //! commands on them.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -46,6 +47,9 @@ pub(crate) struct Attempt {
     pub(super) made_usage: bool,
     /// Forks taken in the attempt's life.
     pub(super) forks: u32,
+    /// Hashes of the From tags taken, as many as forks may be: one that is over
+    /// does not come again (6665-SSM-26).
+    pub(super) tags: SmallVec<[u64; 1]>,
     pub(super) subscriptions: SmallVec<[u32; 2]>,
 }
 
@@ -71,7 +75,8 @@ pub(crate) struct Subscription {
     pub(super) open: Option<u32>,
     pub(super) destination: Option<FlowId>,
     pub(super) document: Option<Body>,
-    pub(super) last_reason: Option<Reason>,
+    /// Of the NOTIFY that said terminated.
+    pub(super) last_reason: Option<Box<Reason>>,
     last_retry_after: Option<u32>,
     /// When the next attempt is due.
     pub(super) retry_at: Option<Instant>,
@@ -195,6 +200,7 @@ impl Agent {
             window_open: false,
             made_usage: false,
             forks: 0,
+            tags: SmallVec::new(),
             subscriptions: SmallVec::from_slice(&[slot]),
         };
         record.attempt = self.attempts.insert_with(|_| attempt).map(|id| id.slot);
@@ -671,7 +677,7 @@ impl Agent {
     }
 
     pub(super) fn subscription_reasons(&self, slot: u32) -> (Option<Reason>, Option<u32>) {
-        self.subscriptions.at(slot).map_or((None, None), |s| (s.last_reason.clone(), s.last_retry_after))
+        self.subscriptions.at(slot).map_or((None, None), |s| (s.last_reason.as_deref().cloned(), s.last_retry_after))
     }
 }
 
@@ -735,7 +741,7 @@ fn push_list<'a>(head: &mut Vec<u8>, name: &[u8], items: impl Iterator<Item = &'
 }
 
 /// The realm of a challenge, unquoted.
-fn realm(challenge: &[u8]) -> Option<Bytes> {
+pub(super) fn realm(challenge: &[u8]) -> Option<Bytes> {
     let after_scheme = challenge.trim_ascii_start().split_once_byte(b' ')?;
     for parameter in wire::lex::split_list(after_scheme) {
         let parameter = parameter.trim_ascii();

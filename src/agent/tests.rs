@@ -8,8 +8,11 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 mod invariants;
+mod notifier;
 mod rig;
 mod subscriber;
+mod tables;
+mod walk;
 
 use super::*;
 use crate::event::{Ending, SubscriptionState};

@@ -16,7 +16,7 @@ use crate::machine::ReasonCode;
 use crate::machine::notifier::{self, GoneCause, NotifyResult, Outcome};
 use crate::machine::responses::{NotifyEffect, notify_effect, notify_effect_rfc3265};
 use crate::package::View;
-use crate::wire::{MessageView, StatusCode, read};
+use crate::wire::{HeaderName, MessageView, StatusCode, read};
 
 /// One subscription to a resource of ours.
 #[derive(Debug, Clone)]
@@ -224,7 +224,7 @@ impl Agent {
             self.push_event(Event::WatcherGone { watcher: WatcherId(id), why });
             return;
         }
-        let stale = self.resources.at(watcher.resource).is_some_and(|r| r.version != watcher.told);
+        let stale = self.resources.at(watcher.resource).is_some_and(|r| r.version_of(watcher.view) != watcher.told);
         if stale || watcher.machine.wants_notify(now).is_some() {
             self.make_ready(slot);
         }
@@ -289,6 +289,13 @@ impl Agent {
             self.retarget_watcher(slot, target);
         }
         self.report_notify(report, slot, cseq, Told::Answered(status));
+        let name = if code == 401 { HeaderName::WwwAuthenticate } else { HeaderName::ProxyAuthenticate };
+        if effect == NotifyEffect::Challenge
+            && let (Some(challenge), Some(id)) = (message.field(name, 0), self.watchers.id_at(slot))
+        {
+            let realm = super::subscriptions::realm(challenge).unwrap_or_default();
+            self.push_news(Event::Challenge { subject: WatcherId(id).into(), realm });
+        }
         let result = match effect {
             NotifyEffect::Delivered => NotifyResult::Delivered,
             NotifyEffect::EndUsage | NotifyEffect::EndDialog => NotifyResult::Ended,
@@ -330,7 +337,7 @@ impl Agent {
 
     fn report_notify(&mut self, report: bool, slot: u32, cseq: u32, result: Told) {
         if report && let Some(id) = self.watchers.id_at(slot) {
-            self.push_event(Event::Notified { watcher: WatcherId(id), cseq, result });
+            self.push_news(Event::Notified { watcher: WatcherId(id), cseq, result });
         }
     }
 

@@ -255,6 +255,7 @@ impl Subscription {
             return Err(Wrong);
         }
         self.step(Input::Shorten)?;
+        self.pass(now);
         self.deadline = deadline;
         if seconds == 0 {
             self.finish(Input::Expiry, Ending::Expired, ReasonCode::Timeout);
@@ -272,8 +273,9 @@ impl Subscription {
 
     /// The resource's state has changed. A pending watcher is told nothing
     /// (6665-NSM-9); a first NOTIFY not taken yet will have the newest state.
-    pub fn mark_dirty(&mut self, _now: Instant) {
+    pub fn mark_dirty(&mut self, now: Instant) {
         if self.step(Input::Change).is_ok() && self.state == State::Active {
+            self.pass(now);
             self.flags.set(Flags::DIRTY, true);
             if !self.flags.has(Flags::TOLD_TO_WAIT) {
                 // A back-off of our own is for repetition, not for news.
@@ -366,6 +368,7 @@ impl Subscription {
         if self.open == Open::None || seq != self.seq {
             return;
         }
+        self.pass(now);
         let open = core::mem::replace(&mut self.open, Open::None);
         if self.state == State::Terminated {
             self.ended_result(open, result);
@@ -389,17 +392,11 @@ impl Subscription {
 
     /// Fires every timer that is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        if due(self.throttle) {
-            self.throttle = None;
-        }
-        if due(self.retry) {
-            self.retry = None;
-        }
+        self.pass(now);
         if self.deadline <= now {
             self.finish(Input::Expiry, Ending::Expired, ReasonCode::Timeout);
         }
-        if due(self.give_up) {
+        if self.give_up.is_some_and(|at| at <= now) {
             self.finish(Input::GiveUp, Ending::Terminated, ReasonCode::Giveup);
         }
     }
@@ -448,6 +445,12 @@ impl Subscription {
     fn step(&mut self, input: Input) -> Result<(), Wrong> {
         self.state = apply(self.state, input).ok_or(Wrong)?;
         Ok(())
+    }
+
+    /// Drops what has held changes back until now: it is no timer any more.
+    fn pass(&mut self, now: Instant) {
+        self.throttle = self.throttle.filter(|at| now < *at);
+        self.retry = self.retry.filter(|at| now < *at);
     }
 
     /// Whole seconds until the deadline.

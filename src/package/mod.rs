@@ -115,8 +115,8 @@ pub enum Forking {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reject {
-    /// The status, 300 to 699. 408 (RFC 4320) and 423 without a minimum are
-    /// replaced by 403.
+    /// The status, 300 to 699. 408 (RFC 4320), 423 without a minimum, and 401
+    /// and 407 without a challenge are replaced by 403.
     pub status: StatusCode,
     /// `Retry-After` in seconds.
     pub retry_after: Option<u32>,

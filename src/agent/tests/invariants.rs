@@ -90,7 +90,8 @@ fn resources(agent: &Agent) {
             let watcher = agent.watchers.at(*slot).expect("a watcher of a resource lives");
             assert_eq!((watcher.resource, watcher.position), (id.slot, position));
         }
-        live += u32::from(!agent.retired.contains(&id.slot));
+        live += u32::from(!resource.removed);
+        assert!(!resource.removed || !resource.watchers.is_empty(), "a removed resource without watchers");
     }
     assert_eq!(agent.resource_index.len(), live as usize);
     let watched: usize = agent.resources.iter().map(|(_, r)| r.watchers.len()).sum();

@@ -4,7 +4,7 @@ use super::rig::{ME, PEER, Rig, Sent, field, notify_text, notify_with_event, tcp
 use crate::agent::{Close, Scope, Subscribe};
 use crate::event::{Ending, Event, SubscriptionState};
 use crate::package::{Body, EventPackage, Expires, Forking, Merged, Packages};
-use crate::{Failure, Misuse, Reason, Retry};
+use crate::{Failure, Misuse, Retry};
 use core::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -449,5 +449,19 @@ fn a_notify_tells_its_state_in_the_event() {
         _ => None,
     });
     assert_eq!(told, Some((id, SubscriptionState::Active, Some(3600), 1)));
-    let _ = Reason::Timeout;
+}
+
+/// A reordered NOTIFY does not bring back the dialog that its successor ended.
+/// Covers: 6665-SSM-26, PEER-D01, 3261-12.2.1.1-2
+#[test]
+fn a_dialog_that_is_over_does_not_come_back() {
+    let mut rig = forky();
+    let (_, sent) = rig.established(forked("sip:bob@192.0.2.2").auto_resubscribe(false));
+    assert_eq!(rig.notify(&sent, "peer", 3, "terminated;reason=timeout").status, 200);
+    assert_eq!(rig.notify(&sent, "peer", 2, "active;expires=600").status, 481);
+    // Also where the end was all that there was.
+    assert_eq!(rig.notify(&sent, "b", 5, "terminated").status, 200);
+    assert_eq!(rig.notify(&sent, "b", 4, "active;expires=600").status, 481);
+    assert_eq!(rig.notify(&sent, "c", 1, "active;expires=600").status, 200);
+    assert_eq!(rig.agent.counts().0, 1);
 }
