@@ -196,8 +196,10 @@ pub struct Limits {
     /// SUBSCRIBEs that await the application's decision; above it 503 with
     /// Retry-After.
     pub incoming: u32,
-    /// Events caused by peers and not yet polled; above it a request gets 503
-    /// with Retry-After.
+    /// Events not yet polled; above it a request that would cause one gets 503
+    /// with Retry-After, and news that a later event repeats is left out
+    /// (`Accepted`, `RefreshFailed`, `Challenge`, `Retrying`, `Notified`). The
+    /// end of an object is always told.
     pub events: u32,
     /// Distinct flows in use; above it a SUBSCRIBE gets 503.
     pub flows: u32,

@@ -296,7 +296,7 @@ pub struct Explanation {
     pub state: &'static str,
     /// What it waits for, and until when.
     pub waits_for: Option<(TimerKind, Instant)>,
-    /// Seconds left of the subscription, at the last `now`.
+    /// What is left of the subscription, at the last `now`.
     pub remaining: Option<Duration>,
     /// How the last decision about it fell.
     pub because: &'static str,

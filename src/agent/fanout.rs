@@ -85,6 +85,8 @@ impl Agent {
             };
             resource.cursor = resource.cursor.saturating_add(1);
             if let Some(out) = self.visit(now, watcher, head, false) {
+                // Turn by turn, so that a resource with many watchers delays no other.
+                self.dirty.rotate_left(1);
                 return Some(out);
             }
             looks = looks.saturating_add(1);

@@ -379,6 +379,33 @@ fn a_walk_misses_nobody_when_watchers_leave() {
     }
 }
 
+/// One resource with many silent watchers does not hold up another.
+#[test]
+fn resources_are_told_of_turn_by_turn() {
+    let mut rig = quick(|mut config| {
+        config.limits.notify_window = 8;
+        config
+    });
+    let big = rig.resource(ME_URI);
+    let many: Vec<Peer> = (0..50).map(|n| rig.watched(udp(PEER), &format!("c{n}"))).collect();
+    let small = rig.agent.add_resource(&ResourceKey::new("sip:small@192.0.2.1", "presence").unwrap()).unwrap();
+    let one = Peer { call_id: "one".into(), tag: None, ..many[0].clone() };
+    let text = one.subscribe(600, "").replace("SUBSCRIBE sip:me@", "SUBSCRIBE sip:small@");
+    assert_eq!(rig.try_receive(udp(PEER), &text), None);
+    rig.agent.accept(rig.now, rig.incoming(), Decision::ACCEPT).unwrap();
+    rig.pass(SECOND);
+    for peer in many.iter().chain([&one]) {
+        ok(&mut rig, peer);
+    }
+    rig.agent.set_state(rig.now, big, pidf("<big/>")).unwrap();
+    rig.agent.set_state(rig.now, small, pidf("<small/>")).unwrap();
+    let sent = rig.drain();
+    assert_eq!(sent.len(), 8);
+    assert!(sent.iter().any(|s| s.text.ends_with("<small/>")));
+    let rest = rig.pass(SECOND * 10);
+    assert_eq!(rest.len(), 50 + 1 - 8);
+}
+
 /// A view's own state is nobody else's news.
 #[test]
 fn a_change_of_one_view_is_told_to_that_view_alone() {
