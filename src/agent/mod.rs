@@ -4,15 +4,18 @@
 //! The stack parses, answers retransmissions, locates next hops and sends; the
 //! agent says what. [`Outgoing`] shows how the two talk.
 
+mod decisions;
 mod dialogs;
 mod explain;
 mod fanout;
 mod incoming;
 mod list;
+mod locals;
 mod message;
 mod notify;
 mod resources;
 mod retry;
+mod sending;
 mod subscribe;
 mod subscriptions;
 mod watchers;
@@ -21,11 +24,10 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
 
 use hashbrown::HashTable;
 
-pub use incoming::{Decision, IncomingRef};
+pub use decisions::{Decision, IncomingRef};
 pub(crate) use list::List;
 pub use message::{Origin, OutRequest, OutResponse, Outgoing, RequestId, Tag, Token};
 pub use resources::{ResourceKey, StateSet};
@@ -36,19 +38,20 @@ pub use watchers::WatcherInfo;
 use crate::Instant;
 use crate::config::Config;
 use crate::entropy::{Entropy, Minted, Role, Seed};
-use crate::error::{DropReason, Failure, Handled, Misuse};
+use crate::error::{DropReason, Failure, Handled};
 use crate::event::{Event, Gone, Reason, TimerKind};
-use crate::flow::{Flow, FlowId, Flows};
+use crate::flow::{Flow, Flows};
 use crate::id::{Arena, RawId, SubscriptionId, WatcherId};
 use crate::machine::ReasonCode;
 use crate::package::Packages;
 use crate::stats::Stats;
 use crate::timers::TimerHeap;
 use crate::wire::push_u32;
-use crate::wire::{HostPort, MessageView, Method, Scheme, StatusCode, Transport, UriBuf};
+use crate::wire::{MessageView, Method, StatusCode};
 
 use fanout::InWindow;
 use incoming::Incoming;
+use locals::Local;
 use message::Subject;
 use resources::Resource;
 use subscriptions::{Attempt, Subscription};
@@ -90,16 +93,6 @@ impl Answer {
         push_u32(&mut self.fields, seconds);
         self.fields.extend_from_slice(b"\r\n");
     }
-}
-
-/// An address at which we receive.
-#[derive(Debug, Clone)]
-struct Local {
-    transport: Transport,
-    bind: SocketAddr,
-    /// The Contact URI behind its scheme.
-    contact: Vec<u8>,
-    gruu: Option<UriBuf>,
 }
 
 /// Many subscriptions and many watchers, without wire format and transactions.
@@ -191,43 +184,6 @@ impl Agent {
             stats: Stats::default(),
             config,
         }
-    }
-
-    /// Tells where we receive: Contact comes from here. `advertised` is the
-    /// address that peers see, if it is not `bind`; `gruu` replaces the Contact
-    /// (RFC 7621 section 2).
-    ///
-    /// # Errors
-    /// [`Misuse::BadValue`] for a wildcard address or port 0 without
-    /// `advertised`; [`Misuse::Limit`] for the 65th.
-    pub fn add_local(
-        &mut self,
-        transport: Transport,
-        bind: SocketAddr,
-        advertised: Option<&HostPort>,
-        gruu: Option<UriBuf>,
-    ) -> Result<(), Misuse> {
-        if advertised.is_none() && (bind.ip().is_unspecified() || bind.port() == 0) {
-            return Err(Misuse::BadValue);
-        }
-        if self.locals.len() >= 64 {
-            return Err(Misuse::Limit);
-        }
-        let mut contact = Vec::with_capacity(48);
-        if let Some(user) = self.config.identity.as_uri().user() {
-            contact.extend_from_slice(user.split(|b| *b == b':').next().unwrap_or_default());
-            contact.push(b'@');
-        }
-        match advertised {
-            Some(host) => host.write(&mut contact),
-            None => HostPort::from(bind).write(&mut contact),
-        }
-        if transport != Transport::Udp {
-            contact.extend_from_slice(b";transport=");
-            contact.extend_from_slice(transport.param_token().as_bytes());
-        }
-        self.locals.push(Local { transport, bind, contact, gruu });
-        Ok(())
     }
 
     /// The packages that are understood.
@@ -541,7 +497,7 @@ impl Agent {
             self.incoming_timers.set(slot, None);
             if let Some(incoming) = self.incoming.remove(slot) {
                 let answer = self.overload();
-                self.reply(incoming.token(), answer);
+                self.reply(incoming.token, answer);
             }
         }
         if how == Close::Persist {
@@ -602,29 +558,6 @@ impl Agent {
         let mut answer = Answer::new(StatusCode::SERVICE_UNAVAILABLE);
         answer.retry_after(10);
         answer
-    }
-
-    /// The Contact field line for messages on `flow`.
-    fn write_contact(&self, flow: FlowId, secure: bool, out: &mut Vec<u8>) {
-        let flow = self.flows.get(flow).map(|record| record.flow);
-        let transport = flow.map_or(Transport::Udp, |flow| flow.transport);
-        self.write_contact_for(transport, flow.map(|flow| flow.local), secure, out);
-    }
-
-    fn write_contact_for(&self, transport: Transport, local: Option<SocketAddr>, secure: bool, out: &mut Vec<u8>) {
-        let by_address = self.locals.iter().find(|l| l.transport == transport && Some(l.bind) == local);
-        let by_transport = || self.locals.iter().find(|l| l.transport == transport);
-        let Some(found) = by_address.or_else(by_transport).or_else(|| self.locals.first()) else { return };
-        out.extend_from_slice(b"Contact: <");
-        match &found.gruu {
-            Some(gruu) => out.extend_from_slice(gruu.as_bytes()),
-            None => {
-                let sips = secure || self.config.identity.as_uri().scheme() == Scheme::Sips;
-                out.extend_from_slice(if sips { b"sips:" } else { b"sip:" });
-                out.extend_from_slice(&found.contact);
-            }
-        }
-        out.extend_from_slice(b">\r\n");
     }
 }
 

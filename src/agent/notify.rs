@@ -14,7 +14,7 @@ use super::{Agent, Answer};
 use crate::Instant;
 use crate::entropy::{Minted, Role};
 use crate::error::{DropReason, Handled};
-use crate::event::{Event, SubscriptionState};
+use crate::event::{Event, Reason, SubscriptionState};
 use crate::id::SubscriptionId;
 use crate::machine::subscriber::{Delivery, NotifyIn};
 use crate::machine::{ReasonCode, Substate};
@@ -165,7 +165,7 @@ impl Agent {
             attempt.tags.push(tag);
         }
         let reason = state.reason.filter(|_| input.substate == Substate::Terminated);
-        subscription.last_reason = reason.map(|reason| Box::new(super::subscriptions::owned_reason(reason)));
+        subscription.last_reason = reason.map(|reason| Box::new(owned_reason(reason)));
         if let Some(dialog) = dialog {
             // RFC 6665 section 4.4.1: this NOTIFY makes the dialog, unless it also ends it.
             if input.substate != Substate::Terminated {
@@ -266,5 +266,19 @@ const fn reason_code(reason: Option<wire::Reason<'_>>) -> ReasonCode {
         Some(wire::Reason::Invariant) => ReasonCode::Invariant,
         Some(wire::Reason::BadFilter) => ReasonCode::BadFilter,
         Some(_) => ReasonCode::Other,
+    }
+}
+
+fn owned_reason(reason: wire::Reason<'_>) -> Reason {
+    match reason {
+        wire::Reason::Deactivated => Reason::Deactivated,
+        wire::Reason::Probation => Reason::Probation,
+        wire::Reason::Rejected => Reason::Rejected,
+        wire::Reason::Timeout => Reason::Timeout,
+        wire::Reason::Giveup => Reason::Giveup,
+        wire::Reason::NoResource => Reason::NoResource,
+        wire::Reason::Invariant => Reason::Invariant,
+        wire::Reason::BadFilter => Reason::BadFilter,
+        other => Reason::Other(Bytes::copy_from_slice(other.as_bytes())),
     }
 }

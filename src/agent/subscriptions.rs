@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::dialogs::{Dialog, write_uri};
-use super::message::{Origin, OutRequest, Outgoing, RequestId, Subject};
+use super::dialogs::Dialog;
+use super::message::Origin;
 use super::retry::Governor;
 use super::subscribe::Subscribe;
 use super::{Agent, Close};
@@ -20,10 +20,9 @@ use crate::event::{Event, Reason, TimerKind};
 use crate::flow::FlowId;
 use crate::id::{RawId, SubscriptionId};
 use crate::machine::responses::{SubscribeEffect, subscribe_effect};
-use crate::machine::subscriber::{self, Kind, Outcome, SubscribeResult};
+use crate::machine::subscriber::{self, Outcome, SubscribeResult};
 use crate::package::{Body, PackageIndex};
-use crate::wire::{self, HeaderName, MessageView, Method, StatusCode, Transport, read};
-use crate::wire::{push_field, push_u32};
+use crate::wire::{self, HeaderName, MessageView, StatusCode, read};
 
 /// Characters of a Call-ID that we mint.
 const CALL_ID_LEN: usize = 24;
@@ -31,15 +30,15 @@ const CALL_ID_LEN: usize = 24;
 /// One first SUBSCRIBE, and the dialogs that NOTIFYs made of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Attempt {
-    call_id: [u8; CALL_ID_LEN],
+    pub(super) call_id: [u8; CALL_ID_LEN],
     /// The unpredictable half of our tag.
     pub(super) nonce: u64,
     pub(super) intent: Arc<Subscribe>,
     pub(super) package: PackageIndex,
     /// The machine as it was when the SUBSCRIBE went out: what forks start from.
-    template: subscriber::Subscription,
+    pub(super) template: subscriber::Subscription,
     /// CSeq of the latest SUBSCRIBE outside a dialog.
-    cseq: u32,
+    pub(super) cseq: u32,
     /// Whether a NOTIFY with a new From tag is taken: from the SUBSCRIBE until
     /// Timer N (6665-SSM-27). While it is, a timer runs.
     pub(super) window_open: bool,
@@ -70,7 +69,7 @@ pub(crate) struct Subscription {
     pub(super) local_cseq: u32,
     pub(super) remote_cseq: u32,
     /// Numbers its requests.
-    seq: u32,
+    pub(super) seq: u32,
     /// The SUBSCRIBE in flight.
     pub(super) open: Option<u32>,
     pub(super) destination: Option<FlowId>,
@@ -82,7 +81,7 @@ pub(crate) struct Subscription {
     pub(super) retry_at: Option<Instant>,
     pub(super) governor: Governor,
     user_data: u64,
-    queued: bool,
+    pub(super) queued: bool,
 }
 
 /// Which dialogs of a forked subscription a command is for.
@@ -291,117 +290,6 @@ impl Agent {
             }
         }
         if any { Ok(()) } else { Err(Misuse::WrongState) }
-    }
-
-    pub(super) fn want_to_send(&mut self, slot: u32) {
-        let Some(id) = self.subscriptions.id_at(slot) else { return };
-        if let Some(record) = self.subscriptions.at_mut(slot)
-            && !core::mem::replace(&mut record.queued, true)
-        {
-            self.senders.push_back(id);
-        }
-    }
-
-    /// The next SUBSCRIBE, if any is due.
-    pub(super) fn poll_subscribe(&mut self, now: Instant, head: &mut Vec<u8>) -> Option<Outgoing> {
-        while let Some(id) = self.senders.pop_front() {
-            let Some(record) = self.subscriptions.get_mut(id) else { continue };
-            record.queued = false;
-            let timers = self.config.timers.sip;
-            let out = record.machine.poll_subscribe(now, &timers);
-            if let Some(out) = out
-                && let Some(request) = self.send_subscribe(id, out, head)
-            {
-                self.settle_subscription(now, id.slot);
-                self.stats.requests_sent = self.stats.requests_sent.wrapping_add(1);
-                return Some(Outgoing::Request(request));
-            }
-            self.settle_subscription(now, id.slot);
-        }
-        None
-    }
-
-    fn send_subscribe(&mut self, id: RawId, out: subscriber::SubscribeOut, head: &mut Vec<u8>) -> Option<OutRequest> {
-        let record = self.subscriptions.get_mut(id)?;
-        record.seq = record.seq.wrapping_add(1);
-        record.open = Some(record.seq);
-        let (seq, intent, destination) = (record.seq, record.intent.clone(), record.destination);
-        let attempt_slot = record.attempt?;
-        let in_dialog = record.dialog.is_some();
-        if in_dialog {
-            record.local_cseq = record.local_cseq.saturating_add(1);
-        }
-        let attempt = self.attempts.at_mut(attempt_slot)?;
-        let tag = Minted { role: Role::Subscriber, slot: attempt_slot, nonce: attempt.nonce };
-        if !in_dialog {
-            attempt.cseq = attempt.cseq.saturating_add(1);
-        }
-        let (call_id, cseq) = (attempt.call_id, attempt.cseq);
-        if matches!(out.kind, Kind::Initial | Kind::Fetch) {
-            attempt.template = self.subscriptions.get(id)?.machine;
-            attempt.window_open = true;
-            self.attempt_timers.set(attempt_slot, attempt.template.fork_window());
-        }
-        let record = self.subscriptions.get(id)?;
-        let placed = match &record.dialog {
-            Some(dialog) => dialog.write_request(Method::Subscribe, tag, record.local_cseq, head),
-            None => {
-                let from = intent.from.as_ref().unwrap_or(&self.config.identity);
-                first_request(&intent, from.as_bytes(), &call_id, tag, cseq, head)
-            }
-        };
-        let known = destination.and_then(|id| self.flows.get(id)).filter(|f| !f.gone).map(|f| f.flow);
-        let transport = known.map(|f| f.transport).unwrap_or_else(|| {
-            head.get(placed.next_hop.clone())
-                .and_then(|hop| wire::Uri::parse(hop).ok())
-                .and_then(|hop| hop.transport())
-                .unwrap_or(Transport::Udp)
-        });
-        // RFC 3261 section 8.1.1.8.
-        let first_hop = intent.route.first().unwrap_or(&intent.resource);
-        let secure = intent.resource.as_uri().is_sips() || first_hop.as_uri().is_sips();
-        self.write_contact_for(transport, known.map(|f| f.local), secure, head);
-        push_field(head, HeaderName::Event, intent.event.as_bytes());
-        head.extend_from_slice(b"Expires: ");
-        push_u32(head, out.expires);
-        head.extend_from_slice(b"\r\n");
-        // Some notifiers refuse a SUBSCRIBE without Accept (6665-BC-16).
-        let package = self.packages.get(record.package)?;
-        if !intent.accept.is_empty() {
-            push_list(head, b"Accept: ", intent.accept.iter().map(alloc::string::String::as_str));
-        } else if !package.notify_bodies().is_empty() {
-            push_list(head, b"Accept: ", package.notify_bodies().iter().copied());
-        }
-        push_field(head, HeaderName::AllowEvents, self.packages.allow_events().as_bytes());
-        if !package.option_tags().is_empty() {
-            push_list(head, b"Supported: ", package.option_tags().iter().copied());
-        }
-        for (name, value) in &intent.fields {
-            push_field(head, HeaderName::from_bytes(name.as_bytes()), value.as_bytes());
-        }
-        let body = intent.body.as_ref().filter(|_| out.kind != Kind::Unsubscribe);
-        if let Some(body) = body {
-            push_field(head, HeaderName::ContentType, &body.content_type);
-        }
-        Some(OutRequest {
-            id: RequestId { subject: Subject::Subscription(id), seq },
-            method: Method::Subscribe,
-            destination: known,
-            next_hop: placed.next_hop,
-            via_at: placed.via_at,
-            body: body.map_or_else(Bytes::new, |body| body.data.clone()),
-            number: None,
-        })
-    }
-
-    /// The value of From in the attempt's SUBSCRIBE, tag aside.
-    pub(super) fn attempt_from(&self, attempt: &Attempt) -> Option<Vec<u8>> {
-        let from = attempt.intent.from.as_ref().unwrap_or(&self.config.identity);
-        let mut local = Vec::with_capacity(64);
-        local.push(b'<');
-        from.as_uri().write_from_to(&mut local);
-        local.push(b'>');
-        Some(local)
     }
 
     pub(super) fn subscribe_response<V: MessageView + ?Sized>(
@@ -681,65 +569,6 @@ impl Agent {
     }
 }
 
-/// A SUBSCRIBE outside any dialog (RFC 3261 section 8.1.1).
-fn first_request(
-    intent: &Subscribe,
-    from: &[u8],
-    call_id: &[u8],
-    tag: Minted,
-    cseq: u32,
-    head: &mut Vec<u8>,
-) -> super::dialogs::Placed {
-    let strict = intent.route.first().is_some_and(|r| !r.as_uri().is_loose_router());
-    let resource = intent.resource.as_bytes();
-    head.extend_from_slice(b"SUBSCRIBE ");
-    let mut start = head.len();
-    match intent.route.first() {
-        Some(first) if strict => write_uri(first.as_bytes(), head),
-        _ => write_uri(resource, head),
-    }
-    let mut next_hop = start..head.len();
-    head.extend_from_slice(b" SIP/2.0\r\n");
-    let via_at = head.len();
-    let rest = intent.route.iter().skip(usize::from(strict)).map(wire::UriBuf::as_bytes);
-    let last = strict.then_some(resource);
-    for (at, route) in rest.chain(last).enumerate() {
-        head.extend_from_slice(b"Route: <");
-        start = head.len();
-        head.extend_from_slice(route);
-        if at == 0 && !strict {
-            next_hop = start..head.len();
-        }
-        head.extend_from_slice(b">\r\n");
-    }
-    head.extend_from_slice(b"From: <");
-    match wire::Uri::parse(from) {
-        Ok(uri) => uri.write_from_to(head),
-        Err(_) => head.extend_from_slice(from),
-    }
-    head.extend_from_slice(b">;tag=");
-    tag.write(head);
-    head.extend_from_slice(b"\r\nTo: <");
-    intent.resource.as_uri().write_from_to(head);
-    head.extend_from_slice(b">\r\nCall-ID: ");
-    head.extend_from_slice(call_id);
-    head.extend_from_slice(b"\r\nCSeq: ");
-    push_u32(head, cseq);
-    head.extend_from_slice(b" SUBSCRIBE\r\n");
-    super::dialogs::Placed { via_at, next_hop }
-}
-
-fn push_list<'a>(head: &mut Vec<u8>, name: &[u8], items: impl Iterator<Item = &'a str>) {
-    head.extend_from_slice(name);
-    for (at, item) in items.enumerate() {
-        if at > 0 {
-            head.extend_from_slice(b", ");
-        }
-        head.extend_from_slice(item.as_bytes());
-    }
-    head.extend_from_slice(b"\r\n");
-}
-
 /// The realm of a challenge, unquoted.
 pub(super) fn realm(challenge: &[u8]) -> Option<Bytes> {
     let after_scheme = challenge.trim_ascii_start().split_once_byte(b' ')?;
@@ -763,19 +592,5 @@ impl SplitOnce for [u8] {
     fn split_once_byte(&self, byte: u8) -> Option<&[u8]> {
         let at = self.iter().position(|b| *b == byte)?;
         self.get(at..)
-    }
-}
-
-pub(super) fn owned_reason(reason: wire::Reason<'_>) -> Reason {
-    match reason {
-        wire::Reason::Deactivated => Reason::Deactivated,
-        wire::Reason::Probation => Reason::Probation,
-        wire::Reason::Rejected => Reason::Rejected,
-        wire::Reason::Timeout => Reason::Timeout,
-        wire::Reason::Giveup => Reason::Giveup,
-        wire::Reason::NoResource => Reason::NoResource,
-        wire::Reason::Invariant => Reason::Invariant,
-        wire::Reason::BadFilter => Reason::BadFilter,
-        other => Reason::Other(Bytes::copy_from_slice(other.as_bytes())),
     }
 }

@@ -15,9 +15,10 @@ mod tables;
 mod walk;
 
 use super::*;
+use crate::Misuse;
 use crate::event::{Ending, SubscriptionState};
 use crate::package::Body;
-use crate::wire::{Message, StartLine};
+use crate::wire::{Message, StartLine, Transport};
 
 struct Side {
     agent: Agent,

@@ -1,0 +1,214 @@
+//! What the application says to a SUBSCRIBE, and what follows.
+
+use core::time::Duration;
+
+use super::Agent;
+use super::incoming::may_refuse;
+use super::list::Link;
+use super::message::Tag;
+use super::watchers::Watcher;
+use crate::Instant;
+use crate::UnknownResource;
+use crate::entropy::{Minted, Role};
+use crate::error::Misuse;
+use crate::flow::Flow;
+use crate::id::{IncomingId, ResourceId, WatcherId};
+use crate::machine::notifier::{self, Grant};
+use crate::package::{Body, Reject, View};
+use crate::wire::StatusCode;
+
+/// An undecided SUBSCRIBE, as the application sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct IncomingRef<'a> {
+    /// The Request-URI: what is to be watched.
+    pub uri: &'a str,
+    /// The resource of that name, if it was added.
+    pub resource: Option<ResourceId>,
+    /// The event package.
+    pub package: &'a str,
+    /// The value of the Event header field.
+    pub event: &'a [u8],
+    /// The value of the From header field; whom it names is not verified.
+    pub from: &'a [u8],
+    /// The identity that was verified, if any.
+    pub identity: Option<&'a [u8]>,
+    /// The flow that it came on.
+    pub flow: Flow,
+    /// Seconds asked for, capped by the longest duration; 0 is a fetch.
+    pub expires: u32,
+    /// The body.
+    pub body: Option<&'a Body>,
+}
+
+/// What the application says to a SUBSCRIBE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Decision {
+    /// Accepted: the state is told.
+    Active {
+        /// Seconds granted; `None` for what was asked for. Never more than that.
+        expires: Option<u32>,
+        /// Which state it is told.
+        view: View,
+    },
+    /// Accepted, but nothing is told until [`Agent::approve`].
+    Pending {
+        /// Seconds granted; `None` for what was asked for. Never more than that.
+        expires: Option<u32>,
+        /// When to end it if nobody approves;
+        /// `None` for [`Timers::give_up`](crate::Timers::give_up).
+        give_up: Option<Duration>,
+    },
+}
+
+impl Decision {
+    /// Accepts for as long as was asked for, with the full state.
+    pub const ACCEPT: Self = Self::Active { expires: None, view: View(0) };
+    /// Accepts as pending for as long as was asked for.
+    pub const PENDING: Self = Self::Pending { expires: None, give_up: None };
+}
+
+impl Agent {
+    /// An undecided SUBSCRIBE.
+    ///
+    /// # Errors
+    /// [`Misuse::StaleId`] once it is decided.
+    pub fn incoming(&self, id: IncomingId) -> Result<IncomingRef<'_>, Misuse> {
+        let incoming = self.incoming.get(id.0).ok_or(Misuse::StaleId)?;
+        let resource = incoming.resource.filter(|r| self.live(*r).is_some());
+        Ok(IncomingRef {
+            uri: &incoming.uri,
+            resource: resource.map(ResourceId),
+            package: self.packages.get(incoming.package).map_or("", |p| p.name()),
+            event: incoming.dialog.event(),
+            from: incoming.dialog.remote(),
+            identity: incoming.identity.as_deref(),
+            flow: incoming.flow,
+            expires: incoming.expires,
+            body: incoming.body.as_ref(),
+        })
+    }
+
+    /// Accepts a SUBSCRIBE: 200, then a NOTIFY at once (RFC 6665 section 4.2.1.2).
+    ///
+    /// # Errors
+    /// [`Misuse::StaleId`]; [`Misuse::LongerThanAsked`]; [`Misuse::Limit`];
+    /// [`Misuse::NoLocalAddress`]; [`Misuse::WrongState`] if its resource was
+    /// removed in the meantime. The SUBSCRIBE stays undecided.
+    pub fn accept(&mut self, now: Instant, id: IncomingId, decision: Decision) -> Result<WatcherId, Misuse> {
+        let now = self.advance(now);
+        let incoming = self.incoming.get(id.0).ok_or(Misuse::StaleId)?;
+        let (grant, expires, view, give_up) = match decision {
+            Decision::Active { expires, view } => (Grant::Active, expires, view, None),
+            Decision::Pending { expires, give_up } => {
+                (Grant::Pending, expires, View::default(), Some(give_up.unwrap_or(self.config.timers.give_up)))
+            }
+        };
+        let granted = expires.unwrap_or(incoming.expires);
+        if granted > incoming.expires {
+            return Err(Misuse::LongerThanAsked);
+        }
+        let package = self.packages.get(incoming.package).ok_or(Misuse::UnknownPackage)?.clone();
+        if self.locals.is_empty() {
+            return Err(Misuse::NoLocalAddress);
+        }
+        let (index, key) = (incoming.package, incoming.key.clone());
+        let known = incoming.resource.filter(|r| self.live(*r).is_some()).or_else(|| self.find_resource(index, &key));
+        if known.is_none() && self.config.policy.unknown_resource == UnknownResource::Refuse {
+            return Err(Misuse::WrongState);
+        }
+        let crowded = known.is_some_and(|resource| self.is_crowded(resource));
+        if crowded || self.watchers.is_full() || (known.is_none() && self.resources.is_full()) {
+            return Err(Misuse::Limit);
+        }
+        // The last that may fail; from here on nothing does.
+        let uri = incoming.uri.clone();
+        let flow = self.flows.intern(&self.entropy, incoming.flow).ok_or(Misuse::Limit)?;
+        let resource = match known {
+            Some(resource) => resource,
+            None => self.insert_resource(index, &uri, key).ok_or(Misuse::Limit)?,
+        };
+        self.incoming_timers.set(id.0.slot, None);
+        let Some(incoming) = self.incoming.remove(id.0.slot) else { return Err(Misuse::StaleId) };
+        let params = notifier::Params {
+            granted,
+            decision: grant,
+            min_interval: self.min_interval(package.as_ref()),
+            give_up,
+            keep_on_timeout: self.config.policy.notify_timeout == crate::NotifyTimeout::Keep,
+        };
+        let record = self.resources.get_mut(resource).ok_or(Misuse::StaleId)?;
+        let watcher = Watcher {
+            machine: notifier::Subscription::new(now, &params),
+            dialog: incoming.dialog,
+            nonce: self.entropy.next_u64(),
+            user_data: 0,
+            resource: resource.slot,
+            position: u32::try_from(record.watchers.len()).unwrap_or(u32::MAX),
+            link: Link::default(),
+            flow,
+            destination: None,
+            in_window: None,
+            // Anywhere in the lowest part of the range: 2^31 are never reached (RFC 3261 section 8.1.1.5).
+            local_cseq: u32::from(self.entropy.next_u16()),
+            remote_cseq: incoming.cseq,
+            open: None,
+            told: record.version_of(view),
+            numbered: 0,
+            view,
+            media: incoming.media,
+            owed: false,
+            report: false,
+            secure: incoming.secure,
+            refusal: None,
+            other_reason: None,
+        };
+        let Some(id) = self.watchers.insert_with(|_| watcher) else { return Err(Misuse::Limit) };
+        if let Some(record) = self.resources.get_mut(resource) {
+            record.watchers.push(id.slot);
+        }
+        let nonce = self.watchers.get(id).map_or(0, |w| w.nonce);
+        let tag = Tag(Minted { role: Role::Notifier, slot: id.slot, nonce });
+        let answer = self.acceptance(id.slot, granted, Some(tag));
+        self.reply(incoming.token, answer);
+        self.owe(id.slot);
+        self.rearm_watcher(id.slot);
+        Ok(WatcherId(id))
+    }
+
+    /// Refuses a SUBSCRIBE.
+    ///
+    /// # Errors
+    /// [`Misuse::StaleId`]; [`Misuse::BadValue`] for a status below 300, for 408
+    /// (RFC 4320), for 423, which the durations decide, and for 401 and 407,
+    /// which need a challenge.
+    pub fn reject(&mut self, now: Instant, id: IncomingId, reject: Reject) -> Result<(), Misuse> {
+        self.advance(now);
+        if !may_refuse(reject.status) {
+            return Err(Misuse::BadValue);
+        }
+        if self.incoming.get(id.0).is_none() {
+            return Err(Misuse::StaleId);
+        }
+        let answer = self.rejection(&reject);
+        self.incoming_timers.set(id.0.slot, None);
+        if let Some(incoming) = self.incoming.remove(id.0.slot) {
+            self.reply(incoming.token, answer);
+        }
+        Ok(())
+    }
+
+    pub(super) fn undecided(&mut self, now: Instant, slot: u32) {
+        let Some(id) = self.incoming.id_at(slot).map(IncomingId) else { return };
+        let accepted = match self.config.policy.undecided {
+            crate::Undecided::Pending => self.accept(now, id, Decision::PENDING).is_ok(),
+            crate::Undecided::Refuse => false,
+        };
+        if !accepted {
+            // A late decision may come with the next attempt.
+            let reject = Reject::new(StatusCode::SERVER_INTERNAL_ERROR).retry_after(5);
+            let _ = self.reject(now, id, reject);
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! SUBSCRIBEs as they are written, in and outside a dialog.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::Agent;
+use super::dialogs::write_uri;
+use super::message::{OutRequest, Outgoing, RequestId, Subject};
+use super::subscribe::Subscribe;
+use super::subscriptions::Attempt;
+use crate::Instant;
+use crate::entropy::{Minted, Role};
+use crate::id::RawId;
+use crate::machine::subscriber::{self, Kind};
+use crate::wire::{self, HeaderName, Method, Transport};
+use crate::wire::{push_field, push_u32};
+
+impl Agent {
+    pub(super) fn want_to_send(&mut self, slot: u32) {
+        let Some(id) = self.subscriptions.id_at(slot) else { return };
+        if let Some(record) = self.subscriptions.at_mut(slot)
+            && !core::mem::replace(&mut record.queued, true)
+        {
+            self.senders.push_back(id);
+        }
+    }
+
+    /// The next SUBSCRIBE, if any is due.
+    pub(super) fn poll_subscribe(&mut self, now: Instant, head: &mut Vec<u8>) -> Option<Outgoing> {
+        while let Some(id) = self.senders.pop_front() {
+            let Some(record) = self.subscriptions.get_mut(id) else { continue };
+            record.queued = false;
+            let timers = self.config.timers.sip;
+            let out = record.machine.poll_subscribe(now, &timers);
+            if let Some(out) = out
+                && let Some(request) = self.send_subscribe(id, out, head)
+            {
+                self.settle_subscription(now, id.slot);
+                self.stats.requests_sent = self.stats.requests_sent.wrapping_add(1);
+                return Some(Outgoing::Request(request));
+            }
+            self.settle_subscription(now, id.slot);
+        }
+        None
+    }
+
+    fn send_subscribe(&mut self, id: RawId, out: subscriber::SubscribeOut, head: &mut Vec<u8>) -> Option<OutRequest> {
+        let record = self.subscriptions.get_mut(id)?;
+        record.seq = record.seq.wrapping_add(1);
+        record.open = Some(record.seq);
+        let (seq, intent, destination) = (record.seq, record.intent.clone(), record.destination);
+        let attempt_slot = record.attempt?;
+        let in_dialog = record.dialog.is_some();
+        if in_dialog {
+            record.local_cseq = record.local_cseq.saturating_add(1);
+        }
+        let attempt = self.attempts.at_mut(attempt_slot)?;
+        let tag = Minted { role: Role::Subscriber, slot: attempt_slot, nonce: attempt.nonce };
+        if !in_dialog {
+            attempt.cseq = attempt.cseq.saturating_add(1);
+        }
+        let (call_id, cseq) = (attempt.call_id, attempt.cseq);
+        if matches!(out.kind, Kind::Initial | Kind::Fetch) {
+            attempt.template = self.subscriptions.get(id)?.machine;
+            attempt.window_open = true;
+            self.attempt_timers.set(attempt_slot, attempt.template.fork_window());
+        }
+        let record = self.subscriptions.get(id)?;
+        let placed = match &record.dialog {
+            Some(dialog) => dialog.write_request(Method::Subscribe, tag, record.local_cseq, head),
+            None => {
+                let from = intent.from.as_ref().unwrap_or(&self.config.identity);
+                first_request(&intent, from.as_bytes(), &call_id, tag, cseq, head)
+            }
+        };
+        let known = destination.and_then(|id| self.flows.get(id)).filter(|f| !f.gone).map(|f| f.flow);
+        let transport = known.map(|f| f.transport).unwrap_or_else(|| {
+            head.get(placed.next_hop.clone())
+                .and_then(|hop| wire::Uri::parse(hop).ok())
+                .and_then(|hop| hop.transport())
+                .unwrap_or(Transport::Udp)
+        });
+        // RFC 3261 section 8.1.1.8.
+        let first_hop = intent.route.first().unwrap_or(&intent.resource);
+        let secure = intent.resource.as_uri().is_sips() || first_hop.as_uri().is_sips();
+        self.write_contact_for(transport, known.map(|f| f.local), secure, head);
+        push_field(head, HeaderName::Event, intent.event.as_bytes());
+        head.extend_from_slice(b"Expires: ");
+        push_u32(head, out.expires);
+        head.extend_from_slice(b"\r\n");
+        // Some notifiers refuse a SUBSCRIBE without Accept (6665-BC-16).
+        let package = self.packages.get(record.package)?;
+        if !intent.accept.is_empty() {
+            push_list(head, b"Accept: ", intent.accept.iter().map(alloc::string::String::as_str));
+        } else if !package.notify_bodies().is_empty() {
+            push_list(head, b"Accept: ", package.notify_bodies().iter().copied());
+        }
+        push_field(head, HeaderName::AllowEvents, self.packages.allow_events().as_bytes());
+        if !package.option_tags().is_empty() {
+            push_list(head, b"Supported: ", package.option_tags().iter().copied());
+        }
+        for (name, value) in &intent.fields {
+            push_field(head, HeaderName::from_bytes(name.as_bytes()), value.as_bytes());
+        }
+        let body = intent.body.as_ref().filter(|_| out.kind != Kind::Unsubscribe);
+        if let Some(body) = body {
+            push_field(head, HeaderName::ContentType, &body.content_type);
+        }
+        Some(OutRequest {
+            id: RequestId { subject: Subject::Subscription(id), seq },
+            method: Method::Subscribe,
+            destination: known,
+            next_hop: placed.next_hop,
+            via_at: placed.via_at,
+            body: body.map_or_else(Bytes::new, |body| body.data.clone()),
+            number: None,
+        })
+    }
+
+    /// The value of From in the attempt's SUBSCRIBE, tag aside.
+    pub(super) fn attempt_from(&self, attempt: &Attempt) -> Option<Vec<u8>> {
+        let from = attempt.intent.from.as_ref().unwrap_or(&self.config.identity);
+        let mut local = Vec::with_capacity(64);
+        local.push(b'<');
+        from.as_uri().write_from_to(&mut local);
+        local.push(b'>');
+        Some(local)
+    }
+}
+
+/// A SUBSCRIBE outside any dialog (RFC 3261 section 8.1.1).
+fn first_request(
+    intent: &Subscribe,
+    from: &[u8],
+    call_id: &[u8],
+    tag: Minted,
+    cseq: u32,
+    head: &mut Vec<u8>,
+) -> super::dialogs::Placed {
+    let strict = intent.route.first().is_some_and(|r| !r.as_uri().is_loose_router());
+    let resource = intent.resource.as_bytes();
+    head.extend_from_slice(b"SUBSCRIBE ");
+    let mut start = head.len();
+    match intent.route.first() {
+        Some(first) if strict => write_uri(first.as_bytes(), head),
+        _ => write_uri(resource, head),
+    }
+    let mut next_hop = start..head.len();
+    head.extend_from_slice(b" SIP/2.0\r\n");
+    let via_at = head.len();
+    let rest = intent.route.iter().skip(usize::from(strict)).map(wire::UriBuf::as_bytes);
+    let last = strict.then_some(resource);
+    for (at, route) in rest.chain(last).enumerate() {
+        head.extend_from_slice(b"Route: <");
+        start = head.len();
+        head.extend_from_slice(route);
+        if at == 0 && !strict {
+            next_hop = start..head.len();
+        }
+        head.extend_from_slice(b">\r\n");
+    }
+    head.extend_from_slice(b"From: <");
+    match wire::Uri::parse(from) {
+        Ok(uri) => uri.write_from_to(head),
+        Err(_) => head.extend_from_slice(from),
+    }
+    head.extend_from_slice(b">;tag=");
+    tag.write(head);
+    head.extend_from_slice(b"\r\nTo: <");
+    intent.resource.as_uri().write_from_to(head);
+    head.extend_from_slice(b">\r\nCall-ID: ");
+    head.extend_from_slice(call_id);
+    head.extend_from_slice(b"\r\nCSeq: ");
+    push_u32(head, cseq);
+    head.extend_from_slice(b" SUBSCRIBE\r\n");
+    super::dialogs::Placed { via_at, next_hop }
+}
+
+fn push_list<'a>(head: &mut Vec<u8>, name: &[u8], items: impl Iterator<Item = &'a str>) {
+    head.extend_from_slice(name);
+    for (at, item) in items.enumerate() {
+        if at > 0 {
+            head.extend_from_slice(b", ");
+        }
+        head.extend_from_slice(item.as_bytes());
+    }
+    head.extend_from_slice(b"\r\n");
+}
