@@ -2,6 +2,8 @@
 //! connection reads it, another writes it from a bounded channel, and a full
 //! channel is what back-pressure looks like. Runs a notifier and a watcher in
 //! two such tasks; `--transport tcp` for connections.
+// A driver is what reads the clock.
+#![allow(clippy::disallowed_methods)]
 
 use std::collections::HashMap;
 use std::io;

@@ -6,13 +6,13 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::flows::{FlowId, FlowRecord};
 use super::list::Queue;
 use super::message::{OutRequest, Outgoing, RequestId, Subject};
 use super::watchers::Watcher;
 use super::{Agent, SCAN_LIMIT};
 use crate::Instant;
 use crate::entropy::{Minted, Role};
-use crate::flow::{FlowId, FlowRecord};
 use crate::id::RawId;
 use crate::machine::notifier::{NotifyOut, Urgency};
 use crate::machine::{ReasonCode, Substate};

@@ -1,7 +1,7 @@
 //! Lists that run through watcher records: constant time, no allocation.
 
+use super::flows::FlowId;
 use super::watchers::Watcher;
-use crate::flow::FlowId;
 use crate::id::Arena;
 
 const NIL: u32 = u32::MAX;

@@ -4,8 +4,8 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use super::Agent;
+use super::flows::FlowId;
 use crate::error::Misuse;
-use crate::flow::FlowId;
 use crate::wire::{HostPort, Scheme, Transport, UriBuf};
 
 /// An address at which we receive.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::dialogs::Dialog;
+use super::flows::FlowId;
 use super::message::Origin;
 use super::retry::Governor;
 use super::subscribe::Subscribe;
@@ -17,7 +18,6 @@ use crate::Instant;
 use crate::entropy::{MINTED_LEN, Minted, Role};
 use crate::error::{Failure, Misuse};
 use crate::event::{Event, Reason, TimerKind};
-use crate::flow::FlowId;
 use crate::id::{RawId, SubscriptionId};
 use crate::machine::responses::{SubscribeEffect, subscribe_effect};
 use crate::machine::subscriber::{self, Outcome, SubscribeResult};

@@ -4,13 +4,13 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::dialogs::Dialog;
+use super::flows::FlowId;
 use super::list::Link;
 use super::message::{RequestId, Subject};
 use super::{Agent, reason_code};
 use crate::Instant;
 use crate::error::{Failure, Misuse};
 use crate::event::{Event, Gone, NotifyResult as Told, Reason};
-use crate::flow::FlowId;
 use crate::id::{ResourceId, WatcherId};
 use crate::machine::ReasonCode;
 use crate::machine::notifier::{self, GoneCause, NotifyResult, Outcome};

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::super::list::Queue;
 use crate::agent::Agent;
-use crate::flow::FlowId;
+use crate::agent::flows::FlowId;
 
 /// Panics where counts, lists and indices disagree with the records.
 pub(super) fn check(agent: &Agent) {

@@ -1,0 +1,164 @@
+//! Interned flows: each is stored once, counts who uses it, and knows whether
+//! it can take more.
+
+use alloc::vec::Vec;
+
+use hashbrown::HashTable;
+
+use super::list::List;
+use crate::entropy::Entropy;
+use crate::flow::Flow;
+use crate::id::Arena;
+
+/// An interned flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FlowId(pub(crate) u32);
+
+#[derive(Debug, Clone)]
+pub(crate) struct FlowRecord {
+    pub(crate) flow: Flow,
+    /// Records that name this flow.
+    uses: u32,
+    /// The driver cannot write to it at the moment.
+    pub(crate) blocked: bool,
+    /// Counted as used once, so that it is remembered to be blocked.
+    held: bool,
+    /// The connection closed.
+    pub(crate) gone: bool,
+    /// NOTIFYs sent to it that are younger than T1 and unanswered.
+    pub(crate) in_window: u32,
+    /// Watchers that wait for room in the window, or for writability.
+    pub(crate) waiting: List,
+}
+
+/// Flows by value, each stored once.
+#[derive(Debug, Clone)]
+pub(crate) struct Flows {
+    records: Arena<FlowRecord>,
+    index: HashTable<u32>,
+}
+
+fn hash(entropy: &Entropy, flow: &Flow) -> u64 {
+    let mut key = Vec::with_capacity(64);
+    for address in [flow.local, flow.remote] {
+        match address.ip() {
+            core::net::IpAddr::V4(ip) => key.extend_from_slice(&ip.octets()),
+            core::net::IpAddr::V6(ip) => key.extend_from_slice(&ip.octets()),
+        }
+        key.extend_from_slice(&address.port().to_be_bytes());
+    }
+    key.extend_from_slice(&flow.stream.map_or(0, |s| s.0.wrapping_add(1)).to_be_bytes());
+    entropy.hash(&[&key, flow.transport.via_token().as_bytes()])
+}
+
+impl Flows {
+    pub(crate) fn new(capacity: u32) -> Self {
+        Self { records: Arena::new(capacity), index: HashTable::new() }
+    }
+
+    pub(crate) fn find(&self, entropy: &Entropy, flow: &Flow) -> Option<FlowId> {
+        let same = |slot: &u32| self.records.at(*slot).is_some_and(|r| r.flow == *flow);
+        self.index.find(hash(entropy, flow), same).map(|slot| FlowId(*slot))
+    }
+
+    /// The id of `flow`, counted as used once more; `None` when the table is
+    /// full.
+    pub(crate) fn intern(&mut self, entropy: &Entropy, flow: Flow) -> Option<FlowId> {
+        if let Some(id) = self.find(entropy, &flow) {
+            let record = self.records.at_mut(id.0)?;
+            record.uses = record.uses.saturating_add(1);
+            return Some(id);
+        }
+        let record = FlowRecord {
+            flow,
+            uses: 1,
+            blocked: false,
+            held: false,
+            gone: false,
+            in_window: 0,
+            waiting: List::default(),
+        };
+        let slot = self.records.insert_with(|_| record)?.slot;
+        let records = &self.records;
+        let rehash = |slot: &u32| records.at(*slot).map_or(0, |r| hash(entropy, &r.flow));
+        self.index.insert_unique(hash(entropy, &flow), slot, rehash);
+        Some(FlowId(slot))
+    }
+
+    /// One record less names `id`; the last one frees it.
+    pub(crate) fn release(&mut self, entropy: &Entropy, id: FlowId) {
+        let Some(record) = self.records.at_mut(id.0) else { return };
+        record.uses = record.uses.saturating_sub(1);
+        if record.uses > 0 {
+            return;
+        }
+        let hash = hash(entropy, &record.flow);
+        if let Ok(entry) = self.index.find_entry(hash, |slot| *slot == id.0) {
+            entry.remove();
+        }
+        self.records.remove(id.0);
+    }
+
+    /// Remembers that `flow` is blocked, used or not; nothing if the table is
+    /// full.
+    pub(crate) fn block(&mut self, entropy: &Entropy, flow: Flow) {
+        let known = self.find(entropy, &flow).filter(|id| self.get(*id).is_some_and(|record| record.held));
+        let Some(id) = known.or_else(|| self.intern(entropy, flow)) else { return };
+        if let Some(record) = self.records.at_mut(id.0) {
+            record.blocked = true;
+            record.held = true;
+        }
+    }
+
+    /// The opposite of [`block`](Self::block), before its watchers are let go on.
+    pub(crate) fn unblock(&mut self, id: FlowId) {
+        if let Some(record) = self.records.at_mut(id.0) {
+            record.blocked = false;
+        }
+    }
+
+    /// Forgets what [`block`](Self::block) remembered.
+    pub(crate) fn drop_hold(&mut self, entropy: &Entropy, id: FlowId) {
+        if let Some(record) = self.records.at_mut(id.0)
+            && core::mem::replace(&mut record.held, false)
+        {
+            self.release(entropy, id);
+        }
+    }
+
+    pub(crate) fn get(&self, id: FlowId) -> Option<&FlowRecord> {
+        self.records.at(id.0)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: FlowId) -> Option<&mut FlowRecord> {
+        self.records.at_mut(id.0)
+    }
+
+    pub(crate) fn enter_window(&mut self, id: FlowId) {
+        if let Some(record) = self.records.at_mut(id.0) {
+            record.in_window = record.in_window.saturating_add(1);
+        }
+    }
+
+    pub(crate) fn leave_window(&mut self, id: FlowId) {
+        if let Some(record) = self.records.at_mut(id.0) {
+            record.in_window = record.in_window.saturating_sub(1);
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn len(&self) -> u32 {
+        self.records.len()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &FlowRecord)> {
+        self.records.iter().map(|(id, record)| (id.slot, record))
+    }
+
+    /// How often `id` is named by records of others.
+    #[cfg(test)]
+    pub(crate) fn uses(&self, id: FlowId) -> u32 {
+        self.records.at(id.0).map_or(0, |record| record.uses.saturating_sub(u32::from(record.held)))
+    }
+}
