@@ -197,7 +197,7 @@ pub struct Limits {
     /// Retry-After.
     pub incoming: u32,
     /// Events not yet polled; above it a request that would cause one gets 503
-    /// with Retry-After, and news that a later event repeats is left out
+    /// with Retry-After, and news of lesser weight is left out
     /// (`Accepted`, `RefreshFailed`, `Challenge`, `Retrying`, `Notified`). The
     /// end of an object is always told.
     pub events: u32,

@@ -487,7 +487,7 @@ impl Agent {
 
     /// Ends everything, in one of two ways; [`Event::Drained`] comes when
     /// nothing is left. New subscriptions are refused from now on: ours with
-    /// [`Misuse::Closing`], others with 503. The first call decides.
+    /// [`Misuse::Closing`](crate::Misuse::Closing), others with 503. The first call decides.
     pub fn close(&mut self, now: Instant, how: Close) {
         let now = self.advance(now);
         if self.closing.is_some() {
