@@ -157,9 +157,7 @@ pub enum Failure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Retry {
-    /// The library subscribes again by itself at this moment; the id lives on.
-    At(Instant),
-    /// The library does not; the application may, but not before this moment.
+    /// The application may subscribe again, but not before this moment.
     NotBefore(Instant),
     /// The application may, at any time.
     Allowed,

@@ -225,7 +225,7 @@ pub enum Event {
         subscription: SubscriptionId,
         /// Why.
         why: Ending,
-        /// What may be done about it; never [`Retry::At`].
+        /// What may be done about it.
         retry: Retry,
     },
     /// Somebody wants to watch: `accept` or `reject` within

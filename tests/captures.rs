@@ -54,7 +54,7 @@ fn line(name: &str, message: &Message<'_>) -> String {
         name.to_string(),
         start_line(message),
         format!("fields={}", message.fields().len()),
-        format!("vias={}", read::vias(message).map(|via| via.expect("Via")).count()),
+        format!("vias={}", read::vias(message).collect::<Result<Vec<_>, _>>().expect("Via").len()),
         format!("from={}", or_dash(read::from(message).expect("From").tag().map(text))),
         format!("to={}", or_dash(read::to(message).expect("To").tag().map(text))),
         format!("call-id={}", text(read::call_id(message).expect("Call-ID"))),

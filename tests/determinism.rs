@@ -64,7 +64,7 @@ impl World {
                     self.trace.extend_from_slice(&bytes);
                     self.delivered += 1;
                     quiet = false;
-                    if self.delivered % 7 != 0 {
+                    if !self.delivered.is_multiple_of(7) {
                         let other = if ann_sends { &mut self.bob } else { &mut self.ann };
                         let handled = other.handle_message(self.now, flow(from, to), &bytes);
                         self.note(&format!("{handled:?}"));
