@@ -1,8 +1,11 @@
 //! The documents say what the code does.
 
 use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use sip_events::Limits;
 
@@ -14,14 +17,20 @@ fn read(name: &str) -> String {
     std::fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The output of the example `demo`, built as these tests are.
-fn demo(transport: &str) -> String {
+/// The example `name`, built as these tests are.
+fn example(name: &str, arguments: &[&str]) -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(root()).args(["run", "--quiet", "--offline", "--example", "demo"]);
+    cargo.current_dir(root()).args(["run", "--quiet", "--offline", "--example", name]);
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }
-    let output = cargo.args(["--", "--transport", transport]).output().expect("cargo runs");
+    cargo.arg("--").args(arguments);
+    cargo
+}
+
+/// The output of `demo`.
+fn demo(transport: &str) -> String {
+    let output = example("demo", &["--transport", transport]).output().expect("cargo runs");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "demo --transport {transport}: {}\n{errors}", output.status);
     String::from_utf8(output.stdout).expect("the demo prints text")
@@ -90,6 +99,93 @@ fn the_demo_runs_over_tcp() {
     {
         assert!(printed.contains(step), "no {step:?} in\n{printed}");
     }
+}
+
+/// A line of `watch` or `notifier` without what differs from run to run.
+fn masked(line: &str, address: &str) -> String {
+    let line = line.replace(address, "127.0.0.1:5070");
+    if line.starts_with("explanation") {
+        return line.replace(|c: char| c.is_ascii_digit(), "").replace(". ", " ");
+    }
+    let varies = |word: &str| word.starts_with("cseq=") || word.contains(";tag=");
+    let words = line.split(' ').map(|word| if varies(word) { word.split('=').next().unwrap_or(word) } else { word });
+    let line = words.collect::<Vec<_>>().join(" ");
+    match line.strip_prefix("active expires=") {
+        Some(_) => "active expires=".into(),
+        None => line,
+    }
+}
+
+/// What README.md shows of `program`: what is typed left out, the rest masked.
+fn session(readme: &str, program: &str) -> Vec<String> {
+    let command = format!("$ cargo run --release --example {program} -- ");
+    let block = blocks(readme).into_iter().find(|(_, text)| text.starts_with(&command));
+    let (_, text) = block.unwrap_or_else(|| panic!("README.md does not show {program}"));
+    let typed = |line: &str| ["$ ", "set ", "explain ", "quit"].iter().any(|start| line.starts_with(start));
+    text.lines().filter(|line| !typed(line)).map(|line| masked(line, "127.0.0.1:5070")).collect()
+}
+
+/// A program that does not outlive the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What `notifier` and `watch` print in the session that README.md shows.
+fn watch_a_notifier() -> (Vec<String>, Vec<String>) {
+    let address = std::net::UdpSocket::bind("127.0.0.1:0").and_then(|s| s.local_addr()).expect("a port").to_string();
+    let resource = format!("sip:bob@{address}");
+    let mut notifier = example("notifier", &["--bind", &address]);
+    let notifier = notifier.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("notifier starts");
+    let mut notifier = Running(notifier);
+    let mut commands = notifier.0.stdin.take().expect("its input");
+    let output = BufReader::new(notifier.0.stdout.take().expect("its output"));
+    let (sender, printed) = mpsc::channel();
+    std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    let mut say = |command: &str| writeln!(commands, "{command}").expect("notifier listens");
+    let mut lines = Vec::new();
+    let mut until = |start: &str| {
+        while !lines.last().is_some_and(|line: &String| line.starts_with(start)) {
+            let line = printed.recv_timeout(Duration::from_secs(30));
+            let line = line.unwrap_or_else(|_| panic!("no {start:?} after {lines:?}"));
+            lines.push(masked(&line, &address));
+        }
+    };
+    say(&format!("set {resource} message-summary -inline Messages-Waiting: no"));
+    // A SUBSCRIBE that came first would be told of a change.
+    std::thread::sleep(Duration::from_secs(1));
+    let arguments = [&resource, "--event", "message-summary", "--expires", "120", "--notifies", "2"];
+    let mut watch = example("watch", &arguments).stdout(Stdio::piped()).spawn().map(Running).expect("watch starts");
+    until("notified");
+    say("explain watcher0.1");
+    until("explanation");
+    say(&format!("set {resource} message-summary -inline Messages-Waiting: yes"));
+    until("gone");
+    say("quit");
+    assert!(notifier.0.wait().expect("notifier ends").success());
+    assert!(watch.0.wait().expect("watch ends").success());
+    let output = BufReader::new(watch.0.stdout.take().expect("its output"));
+    let watched = output.lines().map(|line| masked(&line.expect("text"), &address)).collect();
+    (lines, watched)
+}
+
+#[test]
+fn the_readme_shows_what_watch_and_notifier_print() {
+    // Built first, so that the two start without delay.
+    assert!(example("watch", &["--help"]).output().expect("cargo runs").status.success());
+    assert!(example("notifier", &["--help"]).output().expect("cargo runs").status.success());
+    let readme = read("README.md");
+    let shown = (session(&readme, "notifier"), session(&readme, "watch"));
+    let mut printed = watch_a_notifier();
+    if printed != shown {
+        // A retransmission on a busy machine is no fault of the README.
+        printed = watch_a_notifier();
+    }
+    assert_eq!(shown, printed, "README.md does not show what notifier and watch print");
 }
 
 #[test]
