@@ -157,7 +157,7 @@ fn watch_a_notifier() -> (Vec<String>, Vec<String>) {
     };
     say(&format!("set {resource} message-summary -inline Messages-Waiting: no"));
     // A SUBSCRIBE that came first would be told of a change.
-    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(printed.recv_timeout(Duration::from_secs(1)), Err(mpsc::RecvTimeoutError::Timeout));
     let arguments = [&resource, "--event", "message-summary", "--expires", "120", "--notifies", "2"];
     let mut watch = example("watch", &arguments).stdout(Stdio::piped()).spawn().map(Running).expect("watch starts");
     until("notified");
