@@ -8,12 +8,12 @@ mod driver;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use driver::Driver;
-use driver::cli::{Args, failed, wrong};
-use sip_events::wire::{HeaderName, Message, StartLine};
+use driver::cli::{Args, failed, line, wrong};
+use sip_events::wire::{Frame, Framer, FramerLimits, HeaderName, Message, StartLine};
 use sip_events::{
     Body, Config, Decision, Ending, Event, PackageConfig, Packages, ResourceKey, Scope, Subscribe, SubscriptionState,
 };
@@ -37,7 +37,7 @@ fn main() -> io::Result<()> {
         wrong(&format!("--transport: {transport} is neither udp nor tcp"));
     }
     START.get_or_init(Instant::now);
-    println!("        ann, the watcher                            bob, the notifier");
+    line("        ann, the watcher                            bob, the notifier");
     let mut world = World::new(&package, &transport)?;
     world.say("ann subscribes");
     world.until(|w| w.seen.len() == 1)?;
@@ -58,7 +58,7 @@ fn main() -> io::Result<()> {
     if !states.eq(expected) {
         failed(&format!("ann saw {:?}", world.seen));
     }
-    println!("        ann saw every state, in order; nothing is left on either side");
+    line("        ann saw every state, in order; nothing is left on either side");
     Ok(())
 }
 
@@ -106,7 +106,7 @@ impl World {
     }
 
     fn say(&self, text: &str) {
-        println!("        * {text}");
+        line(&format!("        * {text}"));
     }
 
     fn set_state(&mut self, number: u32) {
@@ -155,8 +155,23 @@ impl World {
     }
 }
 
-/// Draws one message.
+/// What was sent and received so far: a connection may carry messages in any pieces.
+static FRAMERS: Mutex<Vec<Framer>> = Mutex::new(Vec::new());
+
+/// Draws the messages that `bytes` completes.
 fn ladder(sent: bool, bytes: &[u8]) {
+    let Ok(mut framers) = FRAMERS.lock() else { return };
+    framers.resize_with(2, || Framer::new(FramerLimits::default()));
+    let Some(framer) = framers.get_mut(usize::from(sent)) else { return };
+    framer.push(sip_events::Instant::ZERO, bytes);
+    while let Ok(Some(frame)) = framer.next_message() {
+        if let Frame::Message(bytes) = frame {
+            rung(sent, bytes);
+        }
+    }
+}
+
+fn rung(sent: bool, bytes: &[u8]) {
     let Ok(message) = Message::parse(bytes) else { return };
     let value = |name| message.field(name, 0).map(|v| String::from_utf8_lossy(v).into_owned()).unwrap_or_default();
     let label = match message.start_line() {
@@ -174,11 +189,11 @@ fn ladder(sent: bool, bytes: &[u8]) {
     };
     let time = START.get_or_init(Instant::now).elapsed();
     let (left, right) = if sent { ("|", ">|") } else { ("|<", "|") };
-    println!(
+    line(&format!(
         "{:>3}.{:03} {left}{label:-^width$}{right}",
         time.as_secs(),
         time.subsec_millis(),
         width = 50,
         label = format!(" {label} ")
-    );
+    ));
 }

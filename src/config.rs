@@ -182,14 +182,15 @@ impl Default for Timers {
 #[non_exhaustive]
 pub struct Limits {
     /// Subscriptions of ours, forks included; above it `subscribe` gives
-    /// [`Misuse::Limit`](crate::Misuse::Limit) and a further fork 481. About 768 bytes each.
+    /// [`Misuse::Limit`](crate::Misuse::Limit) and a further fork 481. 1 to 1.5 kB each.
     pub subscriptions: u32,
     /// Dialogs that one SUBSCRIBE of ours may create; a further fork gets 481.
     pub forks: u32,
     /// Watchers in all; above it a SUBSCRIBE gets 503 with Retry-After. About
     /// 512 bytes each.
     pub watchers: u32,
-    /// Watchers of one resource; above it 503 with Retry-After.
+    /// Watchers of one resource; above it 503 with Retry-After, or
+    /// `Misuse::Limit` from `accept`.
     pub watchers_per_resource: u32,
     /// Resources; above it `add_resource` gives `Misuse::Limit`.
     pub resources: u32,
@@ -201,12 +202,13 @@ pub struct Limits {
     /// (`Accepted`, `RefreshFailed`, `Challenge`, `Retrying`, `Notified`). The
     /// end of an object is always told.
     pub events: u32,
-    /// Distinct flows in use; above it a SUBSCRIBE gets 503.
+    /// Distinct flows in use; above it `accept` gives `Misuse::Limit` and a
+    /// refresh on a new flow gets 503.
     pub flows: u32,
     /// Largest body taken from a NOTIFY or SUBSCRIBE, bytes; above it 413.
     pub body: u32,
     /// Most bytes of dialog identity kept per subscription (tags, URIs, route
-    /// set), and of the Event and Accept values; above it 513.
+    /// set, Event); above it 513.
     pub dialog: u16,
     /// Open server transactions; above it a request gets 503 without state.
     pub server_transactions: u32,

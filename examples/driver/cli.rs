@@ -136,12 +136,15 @@ impl Report {
     }
 
     pub fn print(self) {
-        use std::io::Write;
-        let mut out = std::io::stdout().lock();
-        // A reader that went away is no reason to fail.
-        let _ = writeln!(out, "{}{}", self.text, if self.json { "}" } else { "" });
-        let _ = out.flush();
+        line(&format!("{}{}", self.text, if self.json { "}" } else { "" }));
     }
+}
+
+/// Prints a line; a reader that went away is no reason to fail.
+pub fn line(text: &str) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }
 
 /// `text` as a JSON string.
