@@ -234,11 +234,12 @@ impl Core {
         let clients = connection.clients.clone();
         let servers = core::mem::take(&mut connection.servers);
         self.connections.index_stream(stream, id.slot);
-        for slot in clients {
-            self.client_goes(slot, flow);
-        }
+        // A 2xx before the NOTIFY that follows it.
         for id in servers {
             self.server_goes(id, flow);
+        }
+        for slot in clients {
+            self.client_goes(slot, flow);
         }
         Ok(())
     }

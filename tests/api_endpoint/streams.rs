@@ -308,3 +308,24 @@ fn idle_and_stuck_streams_can_be_told() {
     assert_eq!(info.requests, 0);
     assert_eq!(kit.endpoint.stream_info(StreamId(2)), Err(Misuse::StaleId));
 }
+
+const BY_TCP: &str = "Contact: <sip:alice@198.51.100.7:5080;transport=tcp>\r\nEvent: presence\r\nExpires: 600\r\n";
+
+/// The answer and the NOTIFY wait for one connection: the answer goes first
+/// (6665-4.2.1.2-1).
+#[test]
+fn an_answer_that_waits_for_a_connection_goes_before_its_notify() {
+    let mut kit = Kit::notifier();
+    accepted(&mut kit, 3);
+    let request = Request { more: BY_TCP, ..Request::subscribe("n1") };
+    kit.endpoint.handle_stream(kit.now, StreamId(3), &tcp(request)).unwrap();
+    kit.drain();
+    kit.endpoint.handle_stream_closed(kit.now, StreamId(3)).unwrap();
+    assert!(kit.accept_all().is_empty());
+    let connects: Vec<_> = kit.io().into_iter().filter(|io| matches!(io, Io::Connect { .. })).collect();
+    let [Io::Connect { connect, remote, .. }] = connects[..] else { panic!("{connects:?}") };
+    kit.endpoint.handle_stream_opened(kit.now, Some(connect), stream(4, &remote.to_string())).unwrap();
+    let sent = kit.drain();
+    let statuses: Vec<_> = sent.iter().map(|s| s.message().status().map(|s| s.as_u16())).collect();
+    assert_eq!(statuses, [Some(200), None]);
+}
