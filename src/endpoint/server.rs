@@ -21,7 +21,7 @@ use crate::io::{Sent, Transmit, TransmitId};
 use crate::machine::server_txn::{Again, Fired, State, Transaction};
 use crate::time::earliest;
 use crate::timers::TimerHeap;
-use crate::wire::Message;
+use crate::wire::{Message, Transport};
 
 #[derive(Debug, Clone)]
 struct Server {
@@ -295,7 +295,9 @@ impl Core {
     fn reconnect(&mut self, id: RawId) {
         let Some(server) = self.servers.list.get_mut(id).filter(|server| server.answered) else { return };
         let transport = server.flow.transport;
-        let target = server.backup.take().filter(|remote| self.locals.towards(transport, *remote).is_some());
+        // A WebSocket client accepts no connections (RFC 7118 section 5).
+        let can = !matches!(transport, Transport::Ws | Transport::Wss);
+        let target = server.backup.take().filter(|remote| can && self.locals.towards(transport, *remote).is_some());
         let way = target.and_then(|remote| {
             let name = alloc::format!("{}", remote.ip());
             self.connect(transport, remote, &Bytes::from(name.into_bytes()))

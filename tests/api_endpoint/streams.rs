@@ -329,3 +329,21 @@ fn an_answer_that_waits_for_a_connection_goes_before_its_notify() {
     let statuses: Vec<_> = sent.iter().map(|s| s.message().status().map(|s| s.as_u16())).collect();
     assert_eq!(statuses, [Some(200), None]);
 }
+
+/// A browser cannot be connected to.
+#[test]
+fn the_answer_to_a_closed_websocket_takes_no_new_one() {
+    let mut kit = Kit::notifier();
+    kit.endpoint.add_local(Transport::Ws, addr("192.0.2.1:80"), None, None).unwrap();
+    let ws = Flow::stream(Transport::Ws, addr("192.0.2.1:80"), addr(FAR), StreamId(1));
+    kit.endpoint.handle_stream_opened(kit.now, None, ws).unwrap();
+    let request = Request::subscribe("w");
+    let request = Request { via: "SIP/2.0/WS df7jal23ls0d.invalid;branch=z9hG4bKw".into(), ..request };
+    kit.feed(ws, request.bytes());
+    kit.endpoint.handle_stream_closed(kit.now, StreamId(1)).unwrap();
+    kit.drain();
+    kit.accept_all();
+    let connects = kit.io();
+    assert!(!connects.iter().any(|io| matches!(io, Io::Connect { transport: Transport::Ws, .. })), "{connects:?}");
+    assert_eq!(kit.endpoint.transactions().1, 0);
+}
