@@ -363,6 +363,11 @@ impl Core {
         if client.head.is_empty() {
             return None;
         }
+        // Where nothing is read any more no answer would be.
+        if !self.connections.is_open(&flow) {
+            self.client_failed(now, id.slot, Failure::Transport);
+            return None;
+        }
         if let Some(parked) = self.connections.blocked_mut(&flow) {
             client.queued = true;
             parked.push_back(Out::Client(id));

@@ -347,3 +347,15 @@ fn the_answer_to_a_closed_websocket_takes_no_new_one() {
     assert!(!connects.iter().any(|io| matches!(io, Io::Connect { transport: Transport::Ws, .. })), "{connects:?}");
     assert_eq!(kit.endpoint.transactions().1, 0);
 }
+
+/// A request that waits to be polled does not go along a stream whose framing
+/// is lost: its answer would never be read.
+#[test]
+fn nothing_is_sent_on_a_stream_that_is_being_closed() {
+    let mut kit = Kit::new();
+    kit.subscribe(over_tcp());
+    let (connect, _) = one_connect(&mut kit);
+    kit.endpoint.handle_stream_opened(kit.now, Some(connect), stream(5, BOB)).unwrap();
+    kit.endpoint.handle_stream(kit.now, StreamId(5), b"\x01").unwrap_err();
+    assert!(kit.drain().is_empty());
+}
