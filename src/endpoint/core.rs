@@ -129,12 +129,13 @@ impl Core {
         self.ready.extend(parked);
     }
 
-    /// What waited for a stream will never go.
+    /// What waited for a stream will never go there.
     pub(super) fn discard(&mut self, parked: VecDeque<Out>) {
         for out in parked {
             match out {
                 Out::Raw { .. } => self.raws = self.raws.saturating_sub(1),
-                Out::Server(id) => self.end_server(id.slot),
+                // It takes a new connection.
+                Out::Server(_) => self.ready.push_back(out),
                 Out::Client(id) => self.unqueue_client(id),
             }
         }

@@ -359,3 +359,37 @@ fn nothing_is_sent_on_a_stream_that_is_being_closed() {
     kit.endpoint.handle_stream(kit.now, StreamId(5), b"\x01").unwrap_err();
     assert!(kit.drain().is_empty());
 }
+
+/// Covers: 3261-18.2.2-1
+#[test]
+fn what_a_blocked_stream_held_back_is_not_lost_with_it() {
+    // A 100 that could not be written ends no transaction, a final answer
+    // takes a new connection.
+    for waits in [3_500, 0] {
+        let mut timers = sip_events::Timers::default();
+        timers.decision = std::time::Duration::from_secs(10);
+        let mut kit = Kit::with(Config::new("sip:me@192.0.2.1").unwrap().with_timers(timers).unwrap());
+        kit.add_bob();
+        accepted(&mut kit, 3);
+        kit.endpoint.handle_stream(kit.now, StreamId(3), &tcp(Request::subscribe("n1"))).unwrap();
+        kit.drain();
+        kit.endpoint.set_writable(kit.now, StreamId(3), false).unwrap();
+        assert!(kit.run_millis(waits).is_empty());
+        if waits == 0 {
+            assert!(kit.accept_all().iter().all(|s| s.message().status().is_none()));
+        }
+        kit.endpoint.handle_stream_closed(kit.now, StreamId(3)).unwrap();
+        kit.drain();
+        assert_eq!(kit.endpoint.transactions().1, 1);
+        kit.accept_all();
+        let connects = kit.io();
+        let connect = connects.iter().find_map(|io| match io {
+            Io::Connect { connect, remote, .. } if *remote == addr("198.51.100.7:5080") => Some(*connect),
+            _ => None,
+        });
+        let back = stream(4, "198.51.100.7:5080");
+        kit.endpoint.handle_stream_opened(kit.now, Some(connect.unwrap()), back).unwrap();
+        let sent = kit.drain();
+        assert_eq!((sent[0].status(), sent[0].flow), (200, back));
+    }
+}
