@@ -94,6 +94,10 @@ impl Clients {
         self.list.len()
     }
 
+    pub(super) fn is_open(&self, id: RawId) -> bool {
+        self.list.get(id).is_some()
+    }
+
     pub(super) fn next_timer(&self) -> Option<Instant> {
         self.timers.peek().map(|(at, _)| at)
     }
@@ -368,9 +372,8 @@ impl Core {
             self.client_failed(now, id.slot, Failure::Transport);
             return None;
         }
-        if let Some(parked) = self.connections.blocked_mut(&flow) {
-            client.queued = true;
-            parked.push_back(Out::Client(id));
+        if self.park(&flow, Out::Client(id)).is_none() {
+            self.clients.list.get_mut(id)?.queued = true;
             return None;
         }
         let start = head.len();

@@ -418,3 +418,6 @@ impl Endpoint {
         self.agent.stats.absorb(&mut self.core.stats);
     }
 }
+
+#[cfg(test)]
+mod tests;

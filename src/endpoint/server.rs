@@ -88,6 +88,10 @@ impl Servers {
         self.list.len()
     }
 
+    pub(super) fn is_open(&self, id: RawId) -> bool {
+        self.list.get(id).is_some()
+    }
+
     pub(super) fn next_timer(&self) -> Option<Instant> {
         self.timers.peek().map(|(at, _)| at)
     }
@@ -265,11 +269,11 @@ impl Core {
         let server = self.servers.list.get_mut(id)?;
         server.queued = false;
         let flow = server.flow;
-        if let Some(parked) = self.connections.blocked_mut(&flow) {
-            server.queued = true;
-            parked.push_back(Out::Server(id));
+        if self.park(&flow, Out::Server(id)).is_none() {
+            self.servers.list.get_mut(id)?.queued = true;
             return None;
         }
+        let server = self.servers.list.get_mut(id)?;
         if !self.connections.is_open(&flow) {
             self.reconnect(id);
             return None;

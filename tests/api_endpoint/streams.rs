@@ -393,3 +393,34 @@ fn what_a_blocked_stream_held_back_is_not_lost_with_it() {
         assert_eq!((sent[0].status(), sent[0].flow), (200, back));
     }
 }
+
+/// A peer that sends and does not read takes a bounded share, and nothing from
+/// others.
+#[test]
+fn a_peer_that_does_not_read_starves_nobody() {
+    let mut kit = Kit::notifier();
+    accepted(&mut kit, 3);
+    kit.endpoint.set_writable(kit.now, StreamId(3), false).unwrap();
+    for round in 0..100 {
+        let bytes: Vec<u8> = (0..100).flat_map(|n| tcp(Request::new("OPTIONS", &format!("{round}x{n}")))).collect();
+        kit.endpoint.handle_stream(kit.now, StreamId(3), &bytes).unwrap();
+        assert!(kit.drain().is_empty());
+    }
+    assert_eq!(kit.answer(peer(), Request::new("OPTIONS", "b2").bytes()).status(), 200, "others are served");
+    kit.endpoint.set_writable(kit.now, StreamId(3), true).unwrap();
+    let held = kit.drain().len();
+    assert!((64..=1_024).contains(&held), "{held}");
+}
+
+/// The answer to what broke the framing cannot be written: the stream is
+/// closed without it.
+#[test]
+fn lost_framing_on_a_blocked_stream_closes_it_at_once() {
+    let mut kit = Kit::new();
+    accepted(&mut kit, 3);
+    kit.endpoint.set_writable(kit.now, StreamId(3), false).unwrap();
+    let text = String::from_utf8(tcp(Request::new("OPTIONS", "l"))).unwrap().replace("Content-Length: 0\r\n", "");
+    kit.endpoint.handle_stream(kit.now, StreamId(3), text.as_bytes()).unwrap_err();
+    assert!(kit.drain().is_empty());
+    assert_eq!(kit.io(), [Io::Close { stream: StreamId(3) }]);
+}
