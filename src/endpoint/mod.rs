@@ -321,6 +321,7 @@ impl Endpoint {
                     self.core.recycle(lines);
                 }
                 Some(Outgoing::Abandon(id)) => {
+                    self.stalled.take_if(|stalled| stalled.0.id == id);
                     self.core.abandon(&id);
                     self.core.recycle(lines);
                 }
