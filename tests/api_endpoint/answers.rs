@@ -322,3 +322,31 @@ fn record_route_is_copied_where_a_dialog_is_formed() {
     let answer = kit.answer(peer(), gone.bytes());
     assert!(answer.status() >= 400 && answer.message().field(HeaderName::RecordRoute, 0).is_none());
 }
+
+/// Keep-alives, STUN and whatever else comes on a shared socket may be the
+/// other stack's.
+#[test]
+fn in_the_shared_role_what_cannot_be_read_is_not_ours() {
+    let mut kit = Kit::with(Config::new("sip:me@192.0.2.1").unwrap().with_role(Role::Shared));
+    for other in [&b"\r\n\r\n"[..], b"\0\0\0\0", b"\x00\x01\x00\x00\x21\x12\xa4\x42", b"hello", b"", &[b'x'; 70_000]] {
+        assert_eq!(kit.receive(peer(), other), (Handled::NotOurs, vec![]), "{} bytes", other.len());
+    }
+    assert_eq!(*kit.endpoint.stats(), sip_events::Stats::default());
+}
+
+/// The other stack lives on.
+#[test]
+fn a_drained_endpoint_of_the_shared_role_keeps_only_what_was_its_own() {
+    let mut kit = Kit::with(Config::new("sip:me@192.0.2.1").unwrap().with_role(Role::Shared));
+    kit.add_bob();
+    let mine = Request::subscribe("mine").bytes();
+    kit.feed(peer(), &mine);
+    kit.endpoint.close(kit.now, sip_events::Close::Terminate);
+    let sent = kit.drain();
+    assert_eq!(sent.iter().map(|s| s.status()).collect::<Vec<_>>(), [503]);
+    assert!(kit.events.contains(&Event::Drained));
+    assert_eq!(kit.receive(peer(), &mine), (refused(DropReason::Closed), vec![]));
+    let foreign = Request { to: "<sip:bob@192.0.2.1>;tag=foreign", ..Request::new("BYE", "s6") };
+    assert_eq!(kit.receive(peer(), foreign.bytes()), (Handled::NotOurs, vec![]));
+    assert_eq!(kit.receive(peer(), b"\r\n\r\n"), (Handled::NotOurs, vec![]));
+}
