@@ -1,6 +1,8 @@
 //! Which request gets which answer, and where it goes.
 
-use sip_events::wire::HeaderName;
+use std::net::{SocketAddr, SocketAddrV6};
+
+use sip_events::wire::{HeaderName, Transport};
 use sip_events::{Config, DropReason, Event, Flow, Handled, Limits, Role};
 
 use crate::kit::{Kit, LOCAL, Request, addr, peer};
@@ -349,4 +351,51 @@ fn a_drained_endpoint_of_the_shared_role_keeps_only_what_was_its_own() {
     let foreign = Request { to: "<sip:bob@192.0.2.1>;tag=foreign", ..Request::new("BYE", "s6") };
     assert_eq!(kit.receive(peer(), foreign.bytes()), (Handled::NotOurs, vec![]));
     assert_eq!(kit.receive(peer(), b"\r\n\r\n"), (Handled::NotOurs, vec![]));
+}
+
+/// Where nobody can be reached, and who never asked, gets no answer: ports and
+/// addresses of Via that are of no use count as absent.
+#[test]
+fn what_is_of_no_use_in_via_counts_as_absent() {
+    for (via, goes) in [
+        ("10.0.0.9:0;branch=z9hG4bKa", "198.51.100.7:5060"),
+        ("10.0.0.9:0;rport;branch=z9hG4bKb", "198.51.100.7:5080"),
+        ("10.0.0.9:9;maddr=0.0.0.0;branch=z9hG4bKc", "198.51.100.7:9"),
+        ("10.0.0.9:9;maddr=255.255.255.255;branch=z9hG4bKd", "198.51.100.7:9"),
+        ("10.0.0.9:9;maddr=224.0.1.75;ttl=255;branch=z9hG4bKe", "198.51.100.7:9"),
+        ("10.0.0.9:9;maddr=127.0.0.1;branch=z9hG4bKf", "198.51.100.7:9"),
+        ("10.0.0.9:9;maddr=[2001:db8::1];branch=z9hG4bKg", "198.51.100.7:9"),
+        ("10.0.0.9:9;maddr=ff02::1;branch=z9hG4bKh", "198.51.100.7:9"),
+        ("10.0.0.9:9;maddr=h.example.com;branch=z9hG4bKi", "198.51.100.7:9"),
+        ("10.0.0.9:0;maddr=203.0.113.5;branch=z9hG4bKj", "203.0.113.5:5060"),
+        ("10.0.0.9:9;received=127.0.0.1;rport=22;branch=z9hG4bKk", "198.51.100.7:5080"),
+    ] {
+        let mut kit = Kit::new();
+        let request = Request { via: format!("SIP/2.0/UDP {via}"), ..Request::new("OPTIONS", "") };
+        assert_eq!(kit.answer(peer(), request.bytes()).flow, Flow::udp(addr(LOCAL), addr(goes)), "{via}");
+    }
+    // Among processes of one host all is as usual.
+    let mut kit = Kit::bare(Config::new("sip:me@127.0.0.1").unwrap());
+    kit.endpoint.add_local(Transport::Udp, addr("127.0.0.1:5060"), None, None).unwrap();
+    let flow = Flow::udp(addr("127.0.0.1:5060"), addr("127.0.0.1:6000"));
+    let via = "SIP/2.0/UDP 127.0.0.1:6000;maddr=127.0.0.1;branch=z9hG4bKl".to_owned();
+    assert_eq!(kit.answer(flow, Request { via, ..Request::new("OPTIONS", "") }.bytes()).flow, flow);
+}
+
+/// The zone of a link-local peer is not in Via, yet it is needed to answer.
+#[test]
+fn link_local_peers_are_answered_in_their_zone() {
+    let zoned = |text: &str, port| SocketAddr::V6(SocketAddrV6::new(text.parse().unwrap(), port, 0, 3));
+    let (local, remote) = (zoned("fe80::1", 5060), zoned("fe80::7", 5080));
+    let mut kit = Kit::bare(Config::new("sip:me@example.com").unwrap());
+    kit.endpoint.add_local(Transport::Udp, local, None, None).unwrap();
+    for (sent_by, port) in [("[fe80::7]:5090", 5090), ("[fe80::7]", 5060), ("[fe80::7]:5090;rport", 5080)] {
+        let via = format!("SIP/2.0/UDP {sent_by};branch=z9hG4bKv");
+        let answer = kit.answer(Flow::udp(local, remote), Request { via, ..Request::new("OPTIONS", "") }.bytes());
+        assert_eq!(answer.flow, Flow::udp(local, zoned("fe80::7", port)), "{sent_by}");
+        assert!(!answer.field(HeaderName::Via).contains('%'));
+    }
+    let sent = kit.subscribe(sip_events::Subscribe::new("sip:bob@[2001:db8::9]", "presence").unwrap());
+    let text = String::from_utf8(sent[0].bytes.clone()).unwrap();
+    assert!(text.contains("Via: SIP/2.0/UDP [fe80::1]:5060;") && text.contains("@[fe80::1]:5060>"), "{text}");
 }
