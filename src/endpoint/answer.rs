@@ -267,16 +267,8 @@ impl Endpoint {
         if let Some(status) = Core::bad_uri(message) {
             return self.core.refuse(flow, message, status, b"");
         }
-        let supported = |tag: &[u8]| {
-            let packages = self.agent.packages().iter();
-            packages.flat_map(|p| p.option_tags()).any(|known| known.as_bytes().eq_ignore_ascii_case(tag))
-        };
-        let mut unknown = Vec::new();
-        for tag in read::tokens(message, HeaderName::Require).filter(|tag| !supported(tag)) {
-            HeadWriter::new(&mut unknown).field(HeaderName::Unsupported, tag);
-        }
-        if !unknown.is_empty() {
-            return self.core.refuse(flow, message, StatusCode::BAD_EXTENSION, &unknown);
+        if let Err(answer) = self.agent.check_require(message) {
+            return self.core.refuse(flow, message, answer.status, &answer.fields);
         }
         if identity.to_tag.is_some_and(|tag| !self.agent.owns_tag(tag)) {
             return self.core.refuse(flow, message, StatusCode::NO_SUCH_SUBSCRIPTION, b"");

@@ -95,7 +95,7 @@ fn options_tells_what_we_can() {
     assert_ne!(other.field(HeaderName::To), answer.field(HeaderName::To), "another request, another tag");
     let strange = Request { more: "Require: a, b\r\n", ..Request::new("OPTIONS", "o3") };
     let answer = kit.answer(peer(), strange.bytes());
-    assert_eq!((answer.status(), answer.field(HeaderName::Unsupported)), (420, "a"));
+    assert_eq!((answer.status(), answer.field(HeaderName::Unsupported)), (420, "a,b"));
     let unknown = Request { to: "<sip:bob@192.0.2.1>;tag=unknown", ..Request::new("OPTIONS", "o4") };
     let answer = kit.answer(peer(), unknown.bytes());
     assert_eq!((answer.status(), answer.field(HeaderName::To)), (481, "<sip:bob@192.0.2.1>;tag=unknown"));
@@ -398,4 +398,17 @@ fn link_local_peers_are_answered_in_their_zone() {
     let sent = kit.subscribe(sip_events::Subscribe::new("sip:bob@[2001:db8::9]", "presence").unwrap());
     let text = String::from_utf8(sent[0].bytes.clone()).unwrap();
     assert!(text.contains("Via: SIP/2.0/UDP [fe80::1]:5060;") && text.contains("@[fe80::1]:5060>"), "{text}");
+}
+
+/// Covers: 3261-8.2.2.3-1
+#[test]
+fn unsupported_says_no_more_than_require_did() {
+    let mut kit = Kit::notifier();
+    let more: &'static str = format!("Require: {}\r\n", "a,".repeat(20_000) + "b").leak();
+    for request in [Request { more, ..Request::new("OPTIONS", "u") }, Request { more, ..Request::subscribe("u") }] {
+        let bytes = request.bytes();
+        let answer = kit.answer(peer(), &bytes);
+        assert_eq!(answer.status(), 420);
+        assert!(answer.bytes.len() <= bytes.len() + 300, "{}: {}", request.method, answer.bytes.len());
+    }
 }
