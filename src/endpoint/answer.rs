@@ -118,7 +118,7 @@ impl Core {
         let Some(slot) = target else {
             return self.refuse(flow, message, StatusCode::NO_SUCH_SUBSCRIPTION, b"");
         };
-        let tag = self.answered_tag(slot).map(<[u8]>::to_vec);
+        let tag = self.cancel_tag(slot).map(<[u8]>::to_vec);
         self.answer(flow, message, Response { to_tag: tag.as_deref(), ..Response::new(StatusCode::OK) }, false);
         Handled::Consumed
     }

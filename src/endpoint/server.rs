@@ -43,6 +43,8 @@ struct Server {
     tag: Option<Range<usize>>,
     /// `data` holds the final response.
     answered: bool,
+    /// A CANCEL came before the answer.
+    cancelled: bool,
     queued: bool,
 }
 
@@ -165,6 +167,7 @@ impl Core {
             marks,
             tag,
             answered: false,
+            cancelled: false,
             queued: false,
         };
         let key_hash = self.entropy.hash(&[server.key()]);
@@ -202,11 +205,14 @@ impl Core {
         }
     }
 
-    /// The To tag that answers to the request in `slot` have, once it is
-    /// answered.
-    pub(super) fn answered_tag(&self, slot: u32) -> Option<&[u8]> {
-        let server = self.servers.list.at(slot).filter(|server| server.answered)?;
-        server.data.get(server.tag.clone()?)
+    /// The To tag for the answer to a CANCEL of the request in `slot`: that of
+    /// its own answer (RFC 3261 section 9.2), unless the CANCEL came before and
+    /// got another one.
+    pub(super) fn cancel_tag(&mut self, slot: u32) -> Option<&[u8]> {
+        let server = self.servers.list.at_mut(slot)?;
+        server.cancelled |= !server.answered;
+        let tag = server.tag.clone().filter(|_| !server.cancelled)?;
+        server.data.get(tag)
     }
 
     /// Answers a request for good; `fields` are the agent's lines. A second

@@ -176,8 +176,11 @@ fn cancel_is_answered_and_changes_nothing() {
     assert!(kit.events.iter().any(|e| matches!(e, Event::Subscribe(_))), "still undecided");
     let answers = kit.accept_all();
     assert_eq!(answers[0].status(), 200);
-    // Now with the tag of the answer.
-    let answer = kit.answer(peer(), cancel.bytes());
+    // One that comes later has the tag of the answer.
+    kit.feed(peer(), Request { call_id: "c2", ..Request::subscribe("c2") }.bytes());
+    let answers = kit.accept_all();
+    let late = Request { call_id: "c2", ..Request::new("CANCEL", "c2") };
+    let answer = kit.answer(peer(), late.bytes());
     assert_eq!((answer.status(), answer.field(HeaderName::To)), (200, answers[0].field(HeaderName::To)));
     let other = Request { via: cancel.via.replace("5080", "5081"), ..cancel };
     assert_eq!(kit.answer(peer(), other.bytes()).status(), 481, "another sent-by");
@@ -410,5 +413,31 @@ fn unsupported_says_no_more_than_require_did() {
         let answer = kit.answer(peer(), &bytes);
         assert_eq!(answer.status(), 420);
         assert!(answer.bytes.len() <= bytes.len() + 300, "{}: {}", request.method, answer.bytes.len());
+    }
+}
+
+/// Covers: 3261-8.2.6.2-2
+#[test]
+fn a_repeated_cancel_gets_the_same_answer() {
+    let mut kit = Kit::notifier();
+    kit.feed(peer(), Request::subscribe("c1").bytes());
+    let cancel = Request::new("CANCEL", "c1").bytes();
+    let before = kit.answer(peer(), &cancel);
+    kit.accept_all();
+    assert_eq!(kit.answer(peer(), &cancel), before, "whatever was decided meanwhile");
+    assert!(kit.run_millis(400).is_empty());
+    // One for the NOTIFY transaction of a peer, which is answered at once.
+    let notify = Request { to: "<sip:bob@192.0.2.1>;tag=none", ..Request::new("NOTIFY", "c2") };
+    assert_eq!(kit.answer(peer(), notify.bytes()).status(), 400);
+    let cancel = Request { to: "<sip:bob@192.0.2.1>;tag=none", ..Request::new("CANCEL", "c2") };
+    let answer = kit.answer(peer(), cancel.bytes());
+    assert_eq!((answer.status(), answer.field(HeaderName::To)), (200, "<sip:bob@192.0.2.1>;tag=none"));
+    // RFC 2543: by everything but the branch.
+    let via = "SIP/2.0/UDP 198.51.100.7:5080".to_owned();
+    let old = Request { via: via.clone(), call_id: "old", ..Request::subscribe("x") };
+    assert_eq!(kit.receive(peer(), old.bytes()).0, Handled::Consumed);
+    for (call_id, uri, status) in [("old", old.uri, 200), ("other", old.uri, 481), ("old", "sip:b@192.0.2.1", 481)] {
+        let cancel = Request { via: via.clone(), call_id, uri, ..Request::new("CANCEL", "x") };
+        assert_eq!(kit.answer(peer(), cancel.bytes()).status(), status, "{call_id} {uri}");
     }
 }
