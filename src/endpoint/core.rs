@@ -204,7 +204,7 @@ impl Core {
         let open = self.connections.is_known(&flow);
         let transmit = open.then(|| {
             head.extend_from_slice(&bytes);
-            Transmit { id: TransmitId(Sent::Stateless), flow, head_len: bytes.len(), body: Bytes::new() }
+            Transmit { id: TransmitId(Sent::Response), flow, head_len: bytes.len(), body: Bytes::new() }
         });
         self.recycle(bytes);
         if close

@@ -231,8 +231,8 @@ impl Endpoint {
         let now = self.advance(now);
         match id.0 {
             Sent::Request { slot, nonce } => self.core.request_not_sent(now, slot, nonce),
-            Sent::Response(id) => self.core.response_not_sent(id),
-            Sent::Stateless => {}
+            // As good as lost: who asks again gets it again.
+            Sent::Response => {}
         }
         self.settle(now);
     }

@@ -297,7 +297,7 @@ impl Core {
             self.end_server(id.slot);
         }
         let head_len = head.len().saturating_sub(start);
-        Some(Transmit { id: TransmitId(Sent::Response(id)), flow, head_len, body: Bytes::new() })
+        Some(Transmit { id: TransmitId(Sent::Response), flow, head_len, body: Bytes::new() })
     }
 
     /// The stream of the request has closed: its answer takes a new one to the
@@ -320,13 +320,6 @@ impl Core {
                 }
             }
             None => self.end_server(id.slot),
-        }
-    }
-
-    /// Its answer could not be sent (3261-17.2.4-1).
-    pub(super) fn response_not_sent(&mut self, id: RawId) {
-        if self.servers.list.get(id).is_some_and(|server| server.answered) {
-            self.end_server(id.slot);
         }
     }
 

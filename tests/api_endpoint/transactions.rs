@@ -343,3 +343,19 @@ fn a_request_that_waits_for_room_can_be_given_up() {
     assert!(kit.events.contains(&Event::Drained));
     assert!(room(&mut kit).is_empty());
 }
+
+/// An answer whose datagram could not be sent is as good as lost: the request
+/// comes again and gets it again, and nobody is asked twice.
+#[test]
+fn an_answer_that_could_not_be_sent_is_sent_again_when_asked_for() {
+    let mut kit = Kit::notifier();
+    let request = Request::subscribe("f1").bytes();
+    kit.feed(peer(), &request);
+    let sent = kit.accept_all();
+    kit.endpoint.handle_transmit_failed(kit.now, sent[0].id);
+    kit.feed(sent[1].flow, sent[1].answer("200 OK", ""));
+    let (handled, again) = kit.receive(peer(), &request);
+    assert_eq!(handled, Handled::Dropped(DropReason::Retransmission));
+    assert_eq!(again, sent[..1]);
+    assert_eq!(kit.endpoint.watchers().count(), 1);
+}
