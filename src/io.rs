@@ -201,10 +201,8 @@ pub struct TransmitId(pub(crate) Sent);
 pub(crate) enum Sent {
     /// One attempt of a client transaction.
     Request { slot: u32, nonce: u64 },
-    /// The response of a server transaction.
-    Response(RawId),
-    /// Something of which nothing is remembered.
-    Stateless,
+    /// A response, or a pong.
+    Response,
 }
 
 /// One message to send: the `head_len` bytes that

@@ -102,7 +102,7 @@ impl Agent {
     }
 
     /// 420 for extensions that no package brings (RFC 3261 section 8.2.2.3).
-    pub(super) fn check_require<V: MessageView + ?Sized>(&self, message: &V) -> Result<(), Answer> {
+    pub(crate) fn check_require<V: MessageView + ?Sized>(&self, message: &V) -> Result<(), Answer> {
         let mut unsupported = Vec::new();
         for tag in read::require(message) {
             let known = self
@@ -110,8 +110,9 @@ impl Agent {
                 .iter()
                 .any(|p| p.option_tags().iter().any(|own| own.as_bytes().eq_ignore_ascii_case(tag)));
             if !known {
+                // No blanks: the answer says no more than the request.
                 if !unsupported.is_empty() {
-                    unsupported.extend_from_slice(b", ");
+                    unsupported.push(b',');
                 }
                 unsupported.extend_from_slice(tag);
             }

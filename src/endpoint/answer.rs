@@ -118,7 +118,7 @@ impl Core {
         let Some(slot) = target else {
             return self.refuse(flow, message, StatusCode::NO_SUCH_SUBSCRIPTION, b"");
         };
-        let tag = self.answered_tag(slot).map(<[u8]>::to_vec);
+        let tag = self.cancel_tag(slot).map(<[u8]>::to_vec);
         self.answer(flow, message, Response { to_tag: tag.as_deref(), ..Response::new(StatusCode::OK) }, false);
         Handled::Consumed
     }
@@ -148,15 +148,17 @@ fn is_keep_alive(bytes: &[u8]) -> bool {
 
 impl Endpoint {
     pub(super) fn dispatch(&mut self, now: Instant, flow: &Flow, bytes: &[u8]) -> Handled {
-        if self.agent.is_drained() {
-            return self.core.dropped(DropReason::Closed);
-        }
-        if flow.stream.is_none() && bytes.len() > MAX_MESSAGE {
-            return self.core.dropped(DropReason::TooLarge);
-        }
-        let Ok(message) = Message::scan(bytes) else {
-            let reason = if is_keep_alive(bytes) { DropReason::KeepAlive } else { DropReason::Unparsable };
-            return self.core.dropped(reason);
+        let readable = match Message::scan(bytes) {
+            _ if flow.stream.is_none() && bytes.len() > MAX_MESSAGE => Err(DropReason::TooLarge),
+            Ok(message) => Ok(message),
+            Err(_) if is_keep_alive(bytes) => Err(DropReason::KeepAlive),
+            Err(_) => Err(DropReason::Unparsable),
+        };
+        let message = match readable {
+            Ok(message) => message,
+            Err(_) if self.is_shared() => return Handled::NotOurs,
+            Err(_) if self.agent.is_drained() => return self.core.dropped(DropReason::Closed),
+            Err(reason) => return self.core.dropped(reason),
         };
         match message.status() {
             Some(status) => self.dispatch_response(now, &message, status),
@@ -172,6 +174,9 @@ impl Endpoint {
         let found = self.core.find_client(message);
         if found.is_none() && self.is_shared() {
             return Handled::NotOurs;
+        }
+        if self.agent.is_drained() {
+            return self.core.dropped(DropReason::Closed);
         }
         if message.defect().is_some() {
             return self.core.dropped(DropReason::MalformedResponse);
@@ -200,6 +205,9 @@ impl Endpoint {
         }
         if self.is_shared() && known.or(cancelled).is_none() && !self.is_ours(method, message) {
             return Handled::NotOurs;
+        }
+        if self.agent.is_drained() {
+            return self.core.dropped(DropReason::Closed);
         }
         if method == Method::Ack {
             return self.core.dropped(DropReason::StrayAck);
@@ -259,16 +267,8 @@ impl Endpoint {
         if let Some(status) = Core::bad_uri(message) {
             return self.core.refuse(flow, message, status, b"");
         }
-        let supported = |tag: &[u8]| {
-            let packages = self.agent.packages().iter();
-            packages.flat_map(|p| p.option_tags()).any(|known| known.as_bytes().eq_ignore_ascii_case(tag))
-        };
-        let mut unknown = Vec::new();
-        for tag in read::tokens(message, HeaderName::Require).filter(|tag| !supported(tag)) {
-            HeadWriter::new(&mut unknown).field(HeaderName::Unsupported, tag);
-        }
-        if !unknown.is_empty() {
-            return self.core.refuse(flow, message, StatusCode::BAD_EXTENSION, &unknown);
+        if let Err(answer) = self.agent.check_require(message) {
+            return self.core.refuse(flow, message, answer.status, &answer.fields);
         }
         if identity.to_tag.is_some_and(|tag| !self.agent.owns_tag(tag)) {
             return self.core.refuse(flow, message, StatusCode::NO_SUCH_SUBSCRIPTION, b"");

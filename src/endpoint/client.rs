@@ -94,6 +94,10 @@ impl Clients {
         self.list.len()
     }
 
+    pub(super) fn is_open(&self, id: RawId) -> bool {
+        self.list.get(id).is_some()
+    }
+
     pub(super) fn next_timer(&self) -> Option<Instant> {
         self.timers.peek().map(|(at, _)| at)
     }
@@ -363,9 +367,13 @@ impl Core {
         if client.head.is_empty() {
             return None;
         }
-        if let Some(parked) = self.connections.blocked_mut(&flow) {
-            client.queued = true;
-            parked.push_back(Out::Client(id));
+        // Where nothing is read any more no answer would be.
+        if !self.connections.is_open(&flow) {
+            self.client_failed(now, id.slot, Failure::Transport);
+            return None;
+        }
+        if self.park(&flow, Out::Client(id)).is_none() {
+            self.clients.list.get_mut(id)?.queued = true;
             return None;
         }
         let start = head.len();

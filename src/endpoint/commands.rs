@@ -262,6 +262,9 @@ impl Endpoint {
     /// came, everything that arrives is dropped.
     pub fn close(&mut self, now: Instant, how: Close) {
         let now = self.advance(now);
+        if how == Close::Persist {
+            self.stalled = None;
+        }
         self.agent.close(now, how);
     }
 }

@@ -34,7 +34,15 @@ pub(super) struct Connection {
     pub(super) clients: Vec<u32>,
     /// Server transactions whose response waits for it.
     pub(super) servers: Vec<RawId>,
-    parked: VecDeque<Out>,
+    parked: Parked,
+}
+
+/// What waits for a stream to become writable.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Parked {
+    pub(super) queue: VecDeque<Out>,
+    /// Those of which no transaction knows.
+    pub(super) raws: u32,
 }
 
 /// Streams by slot, by the driver's number and by address.
@@ -103,7 +111,7 @@ impl Connections {
     }
 
     /// Where to leave what goes along `flow`, while that cannot be written to.
-    pub(super) fn blocked_mut(&mut self, flow: &Flow) -> Option<&mut VecDeque<Out>> {
+    pub(super) fn blocked_mut(&mut self, flow: &Flow) -> Option<&mut Parked> {
         flow.stream?;
         let slot = self.of(flow)?;
         self.list.at_mut(slot).filter(|connection| connection.blocked).map(|connection| &mut connection.parked)
@@ -178,7 +186,7 @@ impl Connection {
             blocked: false,
             clients: Vec::new(),
             servers: Vec::new(),
-            parked: VecDeque::new(),
+            parked: Parked::default(),
         }
     }
 
@@ -188,6 +196,11 @@ impl Connection {
 
     fn stream(&self) -> Option<StreamId> {
         self.flow?.stream
+    }
+
+    #[cfg(test)]
+    pub(super) fn parked_len(&self) -> usize {
+        self.parked.queue.len()
     }
 }
 
@@ -234,11 +247,12 @@ impl Core {
         let clients = connection.clients.clone();
         let servers = core::mem::take(&mut connection.servers);
         self.connections.index_stream(stream, id.slot);
-        for slot in clients {
-            self.client_goes(slot, flow);
-        }
+        // A 2xx before the NOTIFY that follows it.
         for id in servers {
             self.server_goes(id, flow);
+        }
+        for slot in clients {
+            self.client_goes(slot, flow);
         }
         Ok(())
     }

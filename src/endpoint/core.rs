@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::client::Clients;
-use super::connections::Connections;
+use super::connections::{Connections, Parked};
 use super::locals::Locals;
 use super::resolver::Resolver;
 use super::server::Servers;
@@ -26,6 +26,9 @@ use crate::{Instant, machine};
 /// Stateless answers and pongs that may be queued; more are dropped, as a
 /// network would.
 const MAX_RAW: u32 = 4_096;
+/// The same for one blocked stream: a peer that does not read leaves room for
+/// others.
+const MAX_PARKED_RAW: u32 = 256;
 /// Buffers kept for reuse, and the largest that is kept.
 const MAX_SPARE: usize = 1_024;
 const MAX_SPARE_BYTES: usize = 4_096;
@@ -105,10 +108,42 @@ impl Core {
     /// Queues `out`, which goes along `flow`; behind a stream that cannot be
     /// written to it waits there.
     pub(super) fn queue(&mut self, flow: &Flow, out: Out) {
-        match self.connections.blocked_mut(flow) {
-            Some(parked) => parked.push_back(out),
-            None => self.ready.push_back(out),
+        if let Some(out) = self.park(flow, out) {
+            self.ready.push_back(out);
         }
+    }
+
+    /// Leaves `out` at a stream that cannot be written to; gives it back if
+    /// `flow` can be.
+    pub(super) fn park(&mut self, flow: &Flow, out: Out) -> Option<Out> {
+        let Some(parked) = self.connections.blocked_mut(flow) else { return Some(out) };
+        let queue = &mut parked.queue;
+        if queue.len() == queue.capacity() {
+            // Many transactions may have ended since: whoever writes and does
+            // not read makes no list longer than theirs.
+            queue.retain(|out| match out {
+                Out::Client(id) => self.clients.is_open(*id),
+                Out::Server(id) => self.servers.is_open(*id),
+                Out::Raw { .. } => true,
+            });
+            queue.reserve(queue.len().max(16));
+        }
+        let Out::Raw { flow, bytes, close } = out else {
+            queue.push_back(out);
+            return None;
+        };
+        if !close && parked.raws < MAX_PARKED_RAW {
+            parked.raws = parked.raws.saturating_add(1);
+            queue.push_back(Out::Raw { flow, bytes, close });
+            return None;
+        }
+        self.raws = self.raws.saturating_sub(1);
+        self.recycle(bytes);
+        self.stats.drop(DropReason::Overload);
+        if close && let Some(stream) = flow.stream {
+            self.io.push_back(Io::Close { stream });
+        }
+        None
     }
 
     /// Queues bytes that belong to no transaction; `close` ends their stream.
@@ -125,16 +160,17 @@ impl Core {
     }
 
     /// What waited for a stream to become writable may go now.
-    pub(super) fn unpark(&mut self, parked: VecDeque<Out>) {
-        self.ready.extend(parked);
+    pub(super) fn unpark(&mut self, parked: Parked) {
+        self.ready.extend(parked.queue);
     }
 
-    /// What waited for a stream will never go.
-    pub(super) fn discard(&mut self, parked: VecDeque<Out>) {
-        for out in parked {
+    /// What waited for a stream will never go there.
+    pub(super) fn discard(&mut self, parked: Parked) {
+        for out in parked.queue {
             match out {
                 Out::Raw { .. } => self.raws = self.raws.saturating_sub(1),
-                Out::Server(id) => self.end_server(id.slot),
+                // It takes a new connection.
+                Out::Server(_) => self.ready.push_back(out),
                 Out::Client(id) => self.unqueue_client(id),
             }
         }
@@ -150,7 +186,10 @@ impl Core {
             let sent = match out {
                 Out::Client(id) => self.transmit_request(now, id, head),
                 Out::Server(id) => self.transmit_response(now, id, head),
-                Out::Raw { flow, bytes, close } => self.transmit_raw(flow, bytes, close, head),
+                Out::Raw { flow, bytes, close } => {
+                    let raw = self.park(&flow, Out::Raw { flow, bytes, close });
+                    raw.and_then(|raw| self.transmit_raw(raw, head))
+                }
             };
             if sent.is_some() {
                 return sent;
@@ -159,16 +198,13 @@ impl Core {
         None
     }
 
-    fn transmit_raw(&mut self, flow: Flow, bytes: Vec<u8>, close: bool, head: &mut Vec<u8>) -> Option<Transmit> {
-        if let Some(parked) = self.connections.blocked_mut(&flow) {
-            parked.push_back(Out::Raw { flow, bytes, close });
-            return None;
-        }
+    fn transmit_raw(&mut self, raw: Out, head: &mut Vec<u8>) -> Option<Transmit> {
+        let Out::Raw { flow, bytes, close } = raw else { return None };
         self.raws = self.raws.saturating_sub(1);
         let open = self.connections.is_known(&flow);
         let transmit = open.then(|| {
             head.extend_from_slice(&bytes);
-            Transmit { id: TransmitId(Sent::Stateless), flow, head_len: bytes.len(), body: Bytes::new() }
+            Transmit { id: TransmitId(Sent::Response), flow, head_len: bytes.len(), body: Bytes::new() }
         });
         self.recycle(bytes);
         if close

@@ -3,7 +3,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -116,7 +116,8 @@ impl Plan {
         while let Some(hop) = self.hops.pop_front() {
             let question = match &hop {
                 Hop::Address { remote, transport } => {
-                    if means.locals.towards(*transport, *remote).is_some() {
+                    let usable = is_host(remote.ip()) && remote.port() != 0;
+                    if usable && means.locals.towards(*transport, *remote).is_some() {
                         self.tried = true;
                         return Step::Go(*transport, *remote);
                     }
@@ -173,6 +174,12 @@ impl Plan {
         }
         self.hops.truncate(MAX_HOPS);
     }
+}
+
+/// Whether `address` can be that of one host: no group, no wildcard.
+pub(super) fn is_host(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    !(address.is_unspecified() || address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST))
 }
 
 /// The transports that may be used where the URI names none, in our order.

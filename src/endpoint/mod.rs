@@ -231,8 +231,8 @@ impl Endpoint {
         let now = self.advance(now);
         match id.0 {
             Sent::Request { slot, nonce } => self.core.request_not_sent(now, slot, nonce),
-            Sent::Response(id) => self.core.response_not_sent(id),
-            Sent::Stateless => {}
+            // As good as lost: who asks again gets it again.
+            Sent::Response => {}
         }
         self.settle(now);
     }
@@ -321,6 +321,7 @@ impl Endpoint {
                     self.core.recycle(lines);
                 }
                 Some(Outgoing::Abandon(id)) => {
+                    self.stalled.take_if(|stalled| stalled.0.id == id);
                     self.core.abandon(&id);
                     self.core.recycle(lines);
                 }
@@ -418,3 +419,6 @@ impl Endpoint {
         self.agent.stats.absorb(&mut self.core.stats);
     }
 }
+
+#[cfg(test)]
+mod tests;

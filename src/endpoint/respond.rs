@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
+use super::locate::is_host;
 use crate::flow::Flow;
 use crate::wire::{HeadWriter, HeaderName, Host, Message, StatusCode, Via, lex::split_list, push_u64, read};
 
@@ -159,24 +160,28 @@ fn finish(out: &mut Vec<u8>, body_len: usize) {
 /// Where the response to a request goes that came on `flow` with this top Via:
 /// the flow, and for a stream the address to connect to once it is closed.
 pub(super) fn reply_to(flow: &Flow, via: &Via<'_>) -> (Flow, Option<SocketAddr>) {
-    let port = via.port().unwrap_or(flow.transport.default_port());
+    let port = via.port().filter(|port| *port != 0).unwrap_or(flow.transport.default_port());
+    // sent-by is the source address, or `received` was added and is. A zone is
+    // kept.
+    let mut source = flow.remote;
+    source.set_port(port);
     if flow.stream.is_some() {
-        let backup = SocketAddr::new(flow.remote.ip(), port);
-        return (*flow, Some(backup));
+        return (*flow, Some(source));
     }
-    let maddr = via.maddr().and_then(address);
-    let remote = match (maddr, via.rport()) {
+    let maddr = via.maddr().and_then(|host| Host::parse(host).ok()?.ip());
+    let remote = match (maddr.filter(|maddr| is_for(*maddr, flow.remote.ip())), via.rport()) {
         (Some(maddr), _) => SocketAddr::new(maddr, port),
         (None, Some(_)) => flow.remote,
-        // sent-by is the source address, or `received` was added and is.
-        (None, None) => SocketAddr::new(flow.remote.ip(), port),
+        (None, None) => source,
     };
     (Flow { remote, ..*flow }, None)
 }
 
-/// A numeric host; names in `maddr` are not looked up.
-fn address(host: &[u8]) -> Option<IpAddr> {
-    Host::parse(host).ok()?.ip()
+/// Whether `maddr` may get answers to a request from `source`: a host of the
+/// same family, no group of them, and this one only if it asked itself.
+fn is_for(maddr: IpAddr, source: IpAddr) -> bool {
+    let is_here = |ip: IpAddr| ip.to_canonical().is_loopback();
+    maddr.is_ipv4() == source.is_ipv4() && is_host(maddr) && (!is_here(maddr) || is_here(source))
 }
 
 /// Whether an answer can be built at all: there is a Via to send it to.

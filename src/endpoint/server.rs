@@ -21,7 +21,7 @@ use crate::io::{Sent, Transmit, TransmitId};
 use crate::machine::server_txn::{Again, Fired, State, Transaction};
 use crate::time::earliest;
 use crate::timers::TimerHeap;
-use crate::wire::Message;
+use crate::wire::{Message, Transport};
 
 #[derive(Debug, Clone)]
 struct Server {
@@ -43,6 +43,8 @@ struct Server {
     tag: Option<Range<usize>>,
     /// `data` holds the final response.
     answered: bool,
+    /// A CANCEL came before the answer.
+    cancelled: bool,
     queued: bool,
 }
 
@@ -86,6 +88,10 @@ impl Servers {
 
     pub(super) const fn len(&self) -> u32 {
         self.list.len()
+    }
+
+    pub(super) fn is_open(&self, id: RawId) -> bool {
+        self.list.get(id).is_some()
     }
 
     pub(super) fn next_timer(&self) -> Option<Instant> {
@@ -161,6 +167,7 @@ impl Core {
             marks,
             tag,
             answered: false,
+            cancelled: false,
             queued: false,
         };
         let key_hash = self.entropy.hash(&[server.key()]);
@@ -198,11 +205,14 @@ impl Core {
         }
     }
 
-    /// The To tag that answers to the request in `slot` have, once it is
-    /// answered.
-    pub(super) fn answered_tag(&self, slot: u32) -> Option<&[u8]> {
-        let server = self.servers.list.at(slot).filter(|server| server.answered)?;
-        server.data.get(server.tag.clone()?)
+    /// The To tag for the answer to a CANCEL of the request in `slot`: that of
+    /// its own answer (RFC 3261 section 9.2), unless the CANCEL came before and
+    /// got another one.
+    pub(super) fn cancel_tag(&mut self, slot: u32) -> Option<&[u8]> {
+        let server = self.servers.list.at_mut(slot)?;
+        server.cancelled |= !server.answered;
+        let tag = server.tag.clone().filter(|_| !server.cancelled)?;
+        server.data.get(tag)
     }
 
     /// Answers a request for good; `fields` are the agent's lines. A second
@@ -265,11 +275,11 @@ impl Core {
         let server = self.servers.list.get_mut(id)?;
         server.queued = false;
         let flow = server.flow;
-        if let Some(parked) = self.connections.blocked_mut(&flow) {
-            server.queued = true;
-            parked.push_back(Out::Server(id));
+        if self.park(&flow, Out::Server(id)).is_none() {
+            self.servers.list.get_mut(id)?.queued = true;
             return None;
         }
+        let server = self.servers.list.get_mut(id)?;
         if !self.connections.is_open(&flow) {
             self.reconnect(id);
             return None;
@@ -287,7 +297,7 @@ impl Core {
             self.end_server(id.slot);
         }
         let head_len = head.len().saturating_sub(start);
-        Some(Transmit { id: TransmitId(Sent::Response(id)), flow, head_len, body: Bytes::new() })
+        Some(Transmit { id: TransmitId(Sent::Response), flow, head_len, body: Bytes::new() })
     }
 
     /// The stream of the request has closed: its answer takes a new one to the
@@ -295,7 +305,9 @@ impl Core {
     fn reconnect(&mut self, id: RawId) {
         let Some(server) = self.servers.list.get_mut(id).filter(|server| server.answered) else { return };
         let transport = server.flow.transport;
-        let target = server.backup.take().filter(|remote| self.locals.towards(transport, *remote).is_some());
+        // A WebSocket client accepts no connections (RFC 7118 section 5).
+        let can = !matches!(transport, Transport::Ws | Transport::Wss);
+        let target = server.backup.take().filter(|remote| can && self.locals.towards(transport, *remote).is_some());
         let way = target.and_then(|remote| {
             let name = alloc::format!("{}", remote.ip());
             self.connect(transport, remote, &Bytes::from(name.into_bytes()))
@@ -308,13 +320,6 @@ impl Core {
                 }
             }
             None => self.end_server(id.slot),
-        }
-    }
-
-    /// Its answer could not be sent (3261-17.2.4-1).
-    pub(super) fn response_not_sent(&mut self, id: RawId) {
-        if self.servers.list.get(id).is_some_and(|server| server.answered) {
-            self.end_server(id.slot);
         }
     }
 

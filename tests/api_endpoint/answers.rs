@@ -1,6 +1,8 @@
 //! Which request gets which answer, and where it goes.
 
-use sip_events::wire::HeaderName;
+use std::net::{SocketAddr, SocketAddrV6};
+
+use sip_events::wire::{HeaderName, Transport};
 use sip_events::{Config, DropReason, Event, Flow, Handled, Limits, Role};
 
 use crate::kit::{Kit, LOCAL, Request, addr, peer};
@@ -93,7 +95,7 @@ fn options_tells_what_we_can() {
     assert_ne!(other.field(HeaderName::To), answer.field(HeaderName::To), "another request, another tag");
     let strange = Request { more: "Require: a, b\r\n", ..Request::new("OPTIONS", "o3") };
     let answer = kit.answer(peer(), strange.bytes());
-    assert_eq!((answer.status(), answer.field(HeaderName::Unsupported)), (420, "a"));
+    assert_eq!((answer.status(), answer.field(HeaderName::Unsupported)), (420, "a,b"));
     let unknown = Request { to: "<sip:bob@192.0.2.1>;tag=unknown", ..Request::new("OPTIONS", "o4") };
     let answer = kit.answer(peer(), unknown.bytes());
     assert_eq!((answer.status(), answer.field(HeaderName::To)), (481, "<sip:bob@192.0.2.1>;tag=unknown"));
@@ -174,8 +176,11 @@ fn cancel_is_answered_and_changes_nothing() {
     assert!(kit.events.iter().any(|e| matches!(e, Event::Subscribe(_))), "still undecided");
     let answers = kit.accept_all();
     assert_eq!(answers[0].status(), 200);
-    // Now with the tag of the answer.
-    let answer = kit.answer(peer(), cancel.bytes());
+    // One that comes later has the tag of the answer.
+    kit.feed(peer(), Request { call_id: "c2", ..Request::subscribe("c2") }.bytes());
+    let answers = kit.accept_all();
+    let late = Request { call_id: "c2", ..Request::new("CANCEL", "c2") };
+    let answer = kit.answer(peer(), late.bytes());
     assert_eq!((answer.status(), answer.field(HeaderName::To)), (200, answers[0].field(HeaderName::To)));
     let other = Request { via: cancel.via.replace("5080", "5081"), ..cancel };
     assert_eq!(kit.answer(peer(), other.bytes()).status(), 481, "another sent-by");
@@ -321,4 +326,118 @@ fn record_route_is_copied_where_a_dialog_is_formed() {
     let gone = Request { more: "", to: "<sip:bob@192.0.2.1>;tag=none", ..Request::subscribe("rr2") };
     let answer = kit.answer(peer(), gone.bytes());
     assert!(answer.status() >= 400 && answer.message().field(HeaderName::RecordRoute, 0).is_none());
+}
+
+/// Keep-alives, STUN and whatever else comes on a shared socket may be the
+/// other stack's.
+#[test]
+fn in_the_shared_role_what_cannot_be_read_is_not_ours() {
+    let mut kit = Kit::with(Config::new("sip:me@192.0.2.1").unwrap().with_role(Role::Shared));
+    for other in [&b"\r\n\r\n"[..], b"\0\0\0\0", b"\x00\x01\x00\x00\x21\x12\xa4\x42", b"hello", b"", &[b'x'; 70_000]] {
+        assert_eq!(kit.receive(peer(), other), (Handled::NotOurs, vec![]), "{} bytes", other.len());
+    }
+    assert_eq!(*kit.endpoint.stats(), sip_events::Stats::default());
+}
+
+/// The other stack lives on.
+#[test]
+fn a_drained_endpoint_of_the_shared_role_keeps_only_what_was_its_own() {
+    let mut kit = Kit::with(Config::new("sip:me@192.0.2.1").unwrap().with_role(Role::Shared));
+    kit.add_bob();
+    let mine = Request::subscribe("mine").bytes();
+    kit.feed(peer(), &mine);
+    kit.endpoint.close(kit.now, sip_events::Close::Terminate);
+    let sent = kit.drain();
+    assert_eq!(sent.iter().map(|s| s.status()).collect::<Vec<_>>(), [503]);
+    assert!(kit.events.contains(&Event::Drained));
+    assert_eq!(kit.receive(peer(), &mine), (refused(DropReason::Closed), vec![]));
+    let foreign = Request { to: "<sip:bob@192.0.2.1>;tag=foreign", ..Request::new("BYE", "s6") };
+    assert_eq!(kit.receive(peer(), foreign.bytes()), (Handled::NotOurs, vec![]));
+    assert_eq!(kit.receive(peer(), b"\r\n\r\n"), (Handled::NotOurs, vec![]));
+}
+
+/// Where nobody can be reached, and who never asked, gets no answer: ports and
+/// addresses of Via that are of no use count as absent.
+#[test]
+fn what_is_of_no_use_in_via_counts_as_absent() {
+    for (via, goes) in [
+        ("10.0.0.9:0;branch=z9hG4bKa", "198.51.100.7:5060"),
+        ("10.0.0.9:0;rport;branch=z9hG4bKb", "198.51.100.7:5080"),
+        ("10.0.0.9:9;maddr=0.0.0.0;branch=z9hG4bKc", "198.51.100.7:9"),
+        ("10.0.0.9:9;maddr=255.255.255.255;branch=z9hG4bKd", "198.51.100.7:9"),
+        ("10.0.0.9:9;maddr=224.0.1.75;ttl=255;branch=z9hG4bKe", "198.51.100.7:9"),
+        ("10.0.0.9:9;maddr=127.0.0.1;branch=z9hG4bKf", "198.51.100.7:9"),
+        ("10.0.0.9:9;maddr=[2001:db8::1];branch=z9hG4bKg", "198.51.100.7:9"),
+        ("10.0.0.9:9;maddr=ff02::1;branch=z9hG4bKh", "198.51.100.7:9"),
+        ("10.0.0.9:9;maddr=h.example.com;branch=z9hG4bKi", "198.51.100.7:9"),
+        ("10.0.0.9:0;maddr=203.0.113.5;branch=z9hG4bKj", "203.0.113.5:5060"),
+        ("10.0.0.9:9;received=127.0.0.1;rport=22;branch=z9hG4bKk", "198.51.100.7:5080"),
+    ] {
+        let mut kit = Kit::new();
+        let request = Request { via: format!("SIP/2.0/UDP {via}"), ..Request::new("OPTIONS", "") };
+        assert_eq!(kit.answer(peer(), request.bytes()).flow, Flow::udp(addr(LOCAL), addr(goes)), "{via}");
+    }
+    // Among processes of one host all is as usual.
+    let mut kit = Kit::bare(Config::new("sip:me@127.0.0.1").unwrap());
+    kit.endpoint.add_local(Transport::Udp, addr("127.0.0.1:5060"), None, None).unwrap();
+    let flow = Flow::udp(addr("127.0.0.1:5060"), addr("127.0.0.1:6000"));
+    let via = "SIP/2.0/UDP 127.0.0.1:6000;maddr=127.0.0.1;branch=z9hG4bKl".to_owned();
+    assert_eq!(kit.answer(flow, Request { via, ..Request::new("OPTIONS", "") }.bytes()).flow, flow);
+}
+
+/// The zone of a link-local peer is not in Via, yet it is needed to answer.
+#[test]
+fn link_local_peers_are_answered_in_their_zone() {
+    let zoned = |text: &str, port| SocketAddr::V6(SocketAddrV6::new(text.parse().unwrap(), port, 0, 3));
+    let (local, remote) = (zoned("fe80::1", 5060), zoned("fe80::7", 5080));
+    let mut kit = Kit::bare(Config::new("sip:me@example.com").unwrap());
+    kit.endpoint.add_local(Transport::Udp, local, None, None).unwrap();
+    for (sent_by, port) in [("[fe80::7]:5090", 5090), ("[fe80::7]", 5060), ("[fe80::7]:5090;rport", 5080)] {
+        let via = format!("SIP/2.0/UDP {sent_by};branch=z9hG4bKv");
+        let answer = kit.answer(Flow::udp(local, remote), Request { via, ..Request::new("OPTIONS", "") }.bytes());
+        assert_eq!(answer.flow, Flow::udp(local, zoned("fe80::7", port)), "{sent_by}");
+        assert!(!answer.field(HeaderName::Via).contains('%'));
+    }
+    let sent = kit.subscribe(sip_events::Subscribe::new("sip:bob@[2001:db8::9]", "presence").unwrap());
+    let text = String::from_utf8(sent[0].bytes.clone()).unwrap();
+    assert!(text.contains("Via: SIP/2.0/UDP [fe80::1]:5060;") && text.contains("@[fe80::1]:5060>"), "{text}");
+}
+
+/// Covers: 3261-8.2.2.3-1
+#[test]
+fn unsupported_says_no_more_than_require_did() {
+    let mut kit = Kit::notifier();
+    let more: &'static str = format!("Require: {}\r\n", "a,".repeat(20_000) + "b").leak();
+    for request in [Request { more, ..Request::new("OPTIONS", "u") }, Request { more, ..Request::subscribe("u") }] {
+        let bytes = request.bytes();
+        let answer = kit.answer(peer(), &bytes);
+        assert_eq!(answer.status(), 420);
+        assert!(answer.bytes.len() <= bytes.len() + 300, "{}: {}", request.method, answer.bytes.len());
+    }
+}
+
+/// Covers: 3261-8.2.6.2-2
+#[test]
+fn a_repeated_cancel_gets_the_same_answer() {
+    let mut kit = Kit::notifier();
+    kit.feed(peer(), Request::subscribe("c1").bytes());
+    let cancel = Request::new("CANCEL", "c1").bytes();
+    let before = kit.answer(peer(), &cancel);
+    kit.accept_all();
+    assert_eq!(kit.answer(peer(), &cancel), before, "whatever was decided meanwhile");
+    assert!(kit.run_millis(400).is_empty());
+    // One for the NOTIFY transaction of a peer, which is answered at once.
+    let notify = Request { to: "<sip:bob@192.0.2.1>;tag=none", ..Request::new("NOTIFY", "c2") };
+    assert_eq!(kit.answer(peer(), notify.bytes()).status(), 400);
+    let cancel = Request { to: "<sip:bob@192.0.2.1>;tag=none", ..Request::new("CANCEL", "c2") };
+    let answer = kit.answer(peer(), cancel.bytes());
+    assert_eq!((answer.status(), answer.field(HeaderName::To)), (200, "<sip:bob@192.0.2.1>;tag=none"));
+    // RFC 2543: by everything but the branch.
+    let via = "SIP/2.0/UDP 198.51.100.7:5080".to_owned();
+    let old = Request { via: via.clone(), call_id: "old", ..Request::subscribe("x") };
+    assert_eq!(kit.receive(peer(), old.bytes()).0, Handled::Consumed);
+    for (call_id, uri, status) in [("old", old.uri, 200), ("other", old.uri, 481), ("old", "sip:b@192.0.2.1", 481)] {
+        let cancel = Request { via: via.clone(), call_id, uri, ..Request::new("CANCEL", "x") };
+        assert_eq!(kit.answer(peer(), cancel.bytes()).status(), status, "{call_id} {uri}");
+    }
 }

@@ -275,3 +275,18 @@ fn service_records_are_chosen_by_priority_and_weight() {
     assert_eq!(backup, 0);
     assert!(a > 2 * b && b > 40, "{counts:?}");
 }
+
+/// Addresses that no host has, named by a peer or by its name server, are
+/// passed over; so is port 0.
+#[test]
+fn nothing_is_sent_to_where_no_host_is() {
+    for host in ["0.0.0.0", "255.255.255.255", "224.0.1.75", "203.0.113.9:0", "example.com;maddr=239.1.1.1"] {
+        let (mut kit, sent) = start(&format!("sip:bob@{host}"));
+        assert!(sent.is_empty() && kit.io().is_empty(), "{host}");
+        assert_eq!(kit.endpoint.transactions(), (0, 0), "{host}");
+    }
+    let (mut kit, _) = start("sip:bob@example.com:5070");
+    let answer = [ip("0.0.0.0"), ip("224.0.1.75"), ip("203.0.113.1")];
+    let sent = tell(&mut kit, "example.com", Address, addresses(&answer));
+    assert_eq!(sent[0].flow.remote, addr("203.0.113.1:5070"));
+}

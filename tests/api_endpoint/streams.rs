@@ -308,3 +308,119 @@ fn idle_and_stuck_streams_can_be_told() {
     assert_eq!(info.requests, 0);
     assert_eq!(kit.endpoint.stream_info(StreamId(2)), Err(Misuse::StaleId));
 }
+
+const BY_TCP: &str = "Contact: <sip:alice@198.51.100.7:5080;transport=tcp>\r\nEvent: presence\r\nExpires: 600\r\n";
+
+/// The answer and the NOTIFY wait for one connection: the answer goes first
+/// (6665-4.2.1.2-1).
+#[test]
+fn an_answer_that_waits_for_a_connection_goes_before_its_notify() {
+    let mut kit = Kit::notifier();
+    accepted(&mut kit, 3);
+    let request = Request { more: BY_TCP, ..Request::subscribe("n1") };
+    kit.endpoint.handle_stream(kit.now, StreamId(3), &tcp(request)).unwrap();
+    kit.drain();
+    kit.endpoint.handle_stream_closed(kit.now, StreamId(3)).unwrap();
+    assert!(kit.accept_all().is_empty());
+    let connects: Vec<_> = kit.io().into_iter().filter(|io| matches!(io, Io::Connect { .. })).collect();
+    let [Io::Connect { connect, remote, .. }] = connects[..] else { panic!("{connects:?}") };
+    kit.endpoint.handle_stream_opened(kit.now, Some(connect), stream(4, &remote.to_string())).unwrap();
+    let sent = kit.drain();
+    let statuses: Vec<_> = sent.iter().map(|s| s.message().status().map(|s| s.as_u16())).collect();
+    assert_eq!(statuses, [Some(200), None]);
+}
+
+/// A browser cannot be connected to.
+#[test]
+fn the_answer_to_a_closed_websocket_takes_no_new_one() {
+    let mut kit = Kit::notifier();
+    kit.endpoint.add_local(Transport::Ws, addr("192.0.2.1:80"), None, None).unwrap();
+    let ws = Flow::stream(Transport::Ws, addr("192.0.2.1:80"), addr(FAR), StreamId(1));
+    kit.endpoint.handle_stream_opened(kit.now, None, ws).unwrap();
+    let request = Request::subscribe("w");
+    let request = Request { via: "SIP/2.0/WS df7jal23ls0d.invalid;branch=z9hG4bKw".into(), ..request };
+    kit.feed(ws, request.bytes());
+    kit.endpoint.handle_stream_closed(kit.now, StreamId(1)).unwrap();
+    kit.drain();
+    kit.accept_all();
+    let connects = kit.io();
+    assert!(!connects.iter().any(|io| matches!(io, Io::Connect { transport: Transport::Ws, .. })), "{connects:?}");
+    assert_eq!(kit.endpoint.transactions().1, 0);
+}
+
+/// A request that waits to be polled does not go along a stream whose framing
+/// is lost: its answer would never be read.
+#[test]
+fn nothing_is_sent_on_a_stream_that_is_being_closed() {
+    let mut kit = Kit::new();
+    kit.subscribe(over_tcp());
+    let (connect, _) = one_connect(&mut kit);
+    kit.endpoint.handle_stream_opened(kit.now, Some(connect), stream(5, BOB)).unwrap();
+    kit.endpoint.handle_stream(kit.now, StreamId(5), b"\x01").unwrap_err();
+    assert!(kit.drain().is_empty());
+}
+
+/// Covers: 3261-18.2.2-1
+#[test]
+fn what_a_blocked_stream_held_back_is_not_lost_with_it() {
+    // A 100 that could not be written ends no transaction, a final answer
+    // takes a new connection.
+    for waits in [3_500, 0] {
+        let mut timers = sip_events::Timers::default();
+        timers.decision = std::time::Duration::from_secs(10);
+        let mut kit = Kit::with(Config::new("sip:me@192.0.2.1").unwrap().with_timers(timers).unwrap());
+        kit.add_bob();
+        accepted(&mut kit, 3);
+        kit.endpoint.handle_stream(kit.now, StreamId(3), &tcp(Request::subscribe("n1"))).unwrap();
+        kit.drain();
+        kit.endpoint.set_writable(kit.now, StreamId(3), false).unwrap();
+        assert!(kit.run_millis(waits).is_empty());
+        if waits == 0 {
+            assert!(kit.accept_all().iter().all(|s| s.message().status().is_none()));
+        }
+        kit.endpoint.handle_stream_closed(kit.now, StreamId(3)).unwrap();
+        kit.drain();
+        assert_eq!(kit.endpoint.transactions().1, 1);
+        kit.accept_all();
+        let connects = kit.io();
+        let connect = connects.iter().find_map(|io| match io {
+            Io::Connect { connect, remote, .. } if *remote == addr("198.51.100.7:5080") => Some(*connect),
+            _ => None,
+        });
+        let back = stream(4, "198.51.100.7:5080");
+        kit.endpoint.handle_stream_opened(kit.now, Some(connect.unwrap()), back).unwrap();
+        let sent = kit.drain();
+        assert_eq!((sent[0].status(), sent[0].flow), (200, back));
+    }
+}
+
+/// A peer that sends and does not read takes a bounded share, and nothing from
+/// others.
+#[test]
+fn a_peer_that_does_not_read_starves_nobody() {
+    let mut kit = Kit::notifier();
+    accepted(&mut kit, 3);
+    kit.endpoint.set_writable(kit.now, StreamId(3), false).unwrap();
+    for round in 0..100 {
+        let bytes: Vec<u8> = (0..100).flat_map(|n| tcp(Request::new("OPTIONS", &format!("{round}x{n}")))).collect();
+        kit.endpoint.handle_stream(kit.now, StreamId(3), &bytes).unwrap();
+        assert!(kit.drain().is_empty());
+    }
+    assert_eq!(kit.answer(peer(), Request::new("OPTIONS", "b2").bytes()).status(), 200, "others are served");
+    kit.endpoint.set_writable(kit.now, StreamId(3), true).unwrap();
+    let held = kit.drain().len();
+    assert!((64..=1_024).contains(&held), "{held}");
+}
+
+/// The answer to what broke the framing cannot be written: the stream is
+/// closed without it.
+#[test]
+fn lost_framing_on_a_blocked_stream_closes_it_at_once() {
+    let mut kit = Kit::new();
+    accepted(&mut kit, 3);
+    kit.endpoint.set_writable(kit.now, StreamId(3), false).unwrap();
+    let text = String::from_utf8(tcp(Request::new("OPTIONS", "l"))).unwrap().replace("Content-Length: 0\r\n", "");
+    kit.endpoint.handle_stream(kit.now, StreamId(3), text.as_bytes()).unwrap_err();
+    assert!(kit.drain().is_empty());
+    assert_eq!(kit.io(), [Io::Close { stream: StreamId(3) }]);
+}

@@ -308,3 +308,54 @@ fn drained_comes_after_the_last_answer() {
     assert_eq!(kit.endpoint.poll_event(), Some(Event::Drained));
     assert_eq!(kit.endpoint.poll_event(), None);
 }
+
+/// A NOTIFY that still waits for room is given up like one that was sent
+/// (INT-10), and `Persist` says nothing more.
+#[test]
+fn a_request_that_waits_for_room_can_be_given_up() {
+    use sip_events::{Close, Config, Limits};
+    let waiting = || {
+        let mut limits = Limits::default();
+        limits.client_transactions = 1;
+        let mut kit = Kit::with(Config::new("sip:me@192.0.2.1").unwrap().with_limits(limits));
+        kit.add_bob();
+        kit.subscribe(watch());
+        kit.feed(peer(), Request::subscribe("a1").bytes());
+        let sent = kit.accept_all();
+        assert_eq!(sent.iter().map(|s| s.status()).collect::<Vec<_>>(), [200], "the NOTIFY waits");
+        (kit, sent[0].field(HeaderName::To).to_owned())
+    };
+    // Timer F of the first makes room.
+    let room = |kit: &mut Kit| {
+        let later = kit.run_millis(99_000).into_iter().map(|(_, sent)| sent);
+        later.filter(|s| s.field(HeaderName::CSeq).ends_with("NOTIFY")).collect::<Vec<_>>()
+    };
+    let (mut kit, to) = waiting();
+    let refresh = Request { to: to.leak(), cseq: "2 SUBSCRIBE".into(), ..Request::subscribe("a2") };
+    assert_eq!(kit.answer(peer(), refresh.bytes()).status(), 200);
+    let notifies = room(&mut kit);
+    let mut numbers: Vec<_> = notifies.iter().map(|s| s.field(HeaderName::CSeq)).collect();
+    numbers.dedup();
+    assert_eq!(numbers.len(), 1, "only one of the two is sent: {numbers:?}");
+    let (mut kit, _) = waiting();
+    kit.endpoint.close(kit.now, Close::Persist);
+    kit.drain();
+    assert!(kit.events.contains(&Event::Drained));
+    assert!(room(&mut kit).is_empty());
+}
+
+/// An answer whose datagram could not be sent is as good as lost: the request
+/// comes again and gets it again, and nobody is asked twice.
+#[test]
+fn an_answer_that_could_not_be_sent_is_sent_again_when_asked_for() {
+    let mut kit = Kit::notifier();
+    let request = Request::subscribe("f1").bytes();
+    kit.feed(peer(), &request);
+    let sent = kit.accept_all();
+    kit.endpoint.handle_transmit_failed(kit.now, sent[0].id);
+    kit.feed(sent[1].flow, sent[1].answer("200 OK", ""));
+    let (handled, again) = kit.receive(peer(), &request);
+    assert_eq!(handled, Handled::Dropped(DropReason::Retransmission));
+    assert_eq!(again, sent[..1]);
+    assert_eq!(kit.endpoint.watchers().count(), 1);
+}

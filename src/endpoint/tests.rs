@@ -1,0 +1,54 @@
+//! What cannot be seen from outside: how long the queues are.
+
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::Endpoint;
+use crate::entropy::Seed;
+use crate::flow::{Flow, StreamId};
+use crate::package::Packages;
+use crate::wire::Transport;
+use crate::{Config, Instant};
+
+fn endpoint() -> Endpoint {
+    let config = Arc::new(Config::new("sip:me@192.0.2.1").unwrap());
+    let mut endpoint = Endpoint::new(config, Packages::standard(), &Seed([7; 32]), Instant::ZERO);
+    endpoint.add_local(Transport::Tcp, "192.0.2.1:5060".parse().unwrap(), None, None).unwrap();
+    endpoint
+}
+
+fn subscribe(n: u32) -> Vec<u8> {
+    format!(
+        "SUBSCRIBE sip:nobody@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/TCP 198.51.100.7;branch=z9hG4bK{n}\r\n\
+         Max-Forwards: 70\r\nFrom: <sip:a@example.com>;tag={n}\r\nTo: <sip:nobody@192.0.2.1>\r\nCall-ID: {n}\r\n\
+         CSeq: 1 SUBSCRIBE\r\nContact: <sip:a@198.51.100.7>\r\nEvent: presence\r\nContent-Length: 0\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+/// A peer that sends for an hour and never reads: what waits for it are the
+/// answers that are still open, not all that ever were.
+#[test]
+fn the_queue_of_a_blocked_stream_is_bounded_by_the_transactions() {
+    let mut endpoint = endpoint();
+    let stream = StreamId(1);
+    let flow =
+        Flow::stream(Transport::Tcp, "192.0.2.1:5060".parse().unwrap(), "198.51.100.7:4".parse().unwrap(), stream);
+    let mut now = Instant::ZERO;
+    endpoint.handle_stream_opened(now, None, flow).unwrap();
+    endpoint.set_writable(now, stream, false).unwrap();
+    let mut head = Vec::new();
+    for n in 0..7_200 {
+        now = now + Duration::from_millis(500);
+        endpoint.handle_timeout(now);
+        endpoint.handle_stream(now, stream, &subscribe(n)).unwrap();
+        assert!(endpoint.poll_transmit(now, &mut head).is_none());
+        while endpoint.poll_event().is_some() {}
+    }
+    let open = endpoint.transactions().1 as usize;
+    assert!((1..=64).contains(&open), "{open}");
+    let slot = endpoint.core.connections.slot(stream).unwrap();
+    assert!(endpoint.core.connections.at(slot).unwrap().parked_len() <= 4 * open);
+}
