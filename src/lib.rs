@@ -146,6 +146,9 @@ extern crate std;
 
 pub mod agent;
 mod config;
+#[cfg(feature = "digest")]
+#[cfg_attr(docsrs, doc(cfg(feature = "digest")))]
+pub mod digest;
 mod endpoint;
 mod entropy;
 mod error;
