@@ -282,8 +282,6 @@ pub enum TimerKind {
     Window,
     /// A transaction retransmits, times out or ends.
     Transaction,
-    /// More work of this wake-up is left.
-    Work,
 }
 
 /// Why an object is as it is.

@@ -40,7 +40,6 @@ impl Agent {
     /// The next NOTIFY, if any may be sent now.
     pub(super) fn poll_notify(&mut self, now: Instant, head: &mut Vec<u8>) -> Option<Outgoing> {
         self.shrink_window(now);
-        self.work_left = false;
         let mut looks = 0u32;
         while let Some(slot) = self.owed.pop_front() {
             if let Some(watcher) = self.watchers.get_mut(slot) {
@@ -62,7 +61,6 @@ impl Agent {
             }
             looks = looks.saturating_add(1);
             if looks >= SCAN_LIMIT {
-                self.work_left = true;
                 return None;
             }
         }
@@ -91,7 +89,6 @@ impl Agent {
             }
             looks = looks.saturating_add(1);
             if looks >= SCAN_LIMIT {
-                self.work_left = true;
                 return None;
             }
         }

@@ -140,8 +140,6 @@ pub struct Agent {
     /// Resources whose state changed.
     dirty: VecDeque<u32>,
     window: VecDeque<InWindow>,
-    /// The last poll stopped for the sake of others.
-    work_left: bool,
 
     events: VecDeque<Event>,
     closing: Option<Close>,
@@ -179,7 +177,6 @@ impl Agent {
             waiting: 0,
             dirty: VecDeque::new(),
             window: VecDeque::new(),
-            work_left: false,
             events: VecDeque::new(),
             closing: None,
             drained: false,
@@ -416,8 +413,7 @@ impl Agent {
             && (!self.dirty.is_empty() || self.ready.first().is_some());
         let per_flow = self.waiting > 0;
         let window = self.window_opens().filter(|_| blocked || per_flow).map(|at| (at, TimerKind::Window));
-        let work = self.work_left.then_some((self.now, TimerKind::Work));
-        [subscription, attempt, watcher, incoming, window, work].into_iter().flatten().min_by_key(|(at, _)| *at)
+        [subscription, attempt, watcher, incoming, window].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     fn has_output(&self) -> bool {

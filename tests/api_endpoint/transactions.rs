@@ -359,3 +359,31 @@ fn an_answer_that_could_not_be_sent_is_sent_again_when_asked_for() {
     assert_eq!(again, sent[..1]);
     assert_eq!(kit.endpoint.watchers().count(), 1);
 }
+
+/// A walk over many watchers was cut short, and a request waits for room: the
+/// driver sleeps until there is some, and does not wake up for the walk.
+#[test]
+fn unfinished_work_behind_a_full_table_makes_no_driver_spin() {
+    use sip_events::{Body, Config, Limits, ResourceKey};
+    const MANY: u32 = 1_100;
+    let mut limits = Limits::default();
+    (limits.notify_window, limits.notify_window_per_flow) = (10_000, 10_000);
+    limits.client_transactions = MANY;
+    let mut kit = Kit::with(Config::new("sip:me@192.0.2.1").unwrap().with_limits(limits));
+    kit.add_bob();
+    let bob = kit.endpoint.find(&ResourceKey::new("sip:bob@192.0.2.1", "presence").unwrap()).unwrap();
+    for n in 0..MANY {
+        let call_id: &'static str = format!("c{n}").leak();
+        kit.feed(peer(), Request { call_id, ..Request::subscribe(call_id) }.bytes());
+        assert_eq!(kit.accept_all().len(), 2);
+    }
+    let now = kit.now;
+    kit.endpoint.set_state(now, bob, Body::new("application/pidf+xml", "<presence/>")).unwrap();
+    let mut head = Vec::new();
+    assert!(kit.endpoint.poll_transmit(now, &mut head).is_none());
+    assert_eq!(kit.endpoint.poll_timeout(), Some(now), "the walk goes on");
+    assert!(kit.endpoint.next_timer().unwrap().0 > now, "whoever cannot write sleeps");
+    kit.endpoint.subscribe(now, watch()).unwrap();
+    kit.endpoint.handle_timeout(now);
+    assert!(kit.drain().is_empty());
+}
