@@ -182,6 +182,7 @@ impl Agent {
             destination: self.notify_destination(arrival, destination),
             next_hop: placed.next_hop,
             via_at: placed.via_at,
+            contact: None,
             body: body.map_or_else(Bytes::new, |body| body.data),
             number,
         };

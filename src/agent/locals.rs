@@ -1,27 +1,128 @@
-//! Where we receive, and the Contact that says so.
+//! Our own addresses: where requests leave from, and what Via and Contact say.
 
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 use core::net::SocketAddr;
 
 use super::Agent;
 use super::flows::FlowId;
 use crate::error::Misuse;
-use crate::wire::{HostPort, Scheme, Transport, UriBuf};
+use crate::flow::Flow;
+use crate::wire::{HostPort, Scheme, Transport, UriBuf, Via};
 
 /// An address at which we receive.
 #[derive(Debug, Clone)]
 pub(crate) struct Local {
-    transport: Transport,
-    bind: SocketAddr,
+    pub(crate) transport: Transport,
+    pub(crate) bind: SocketAddr,
+    sent_by: HostPort,
     /// The Contact URI behind its scheme.
     contact: Vec<u8>,
     gruu: Option<UriBuf>,
 }
 
+/// The addresses given to `add_local`, in that order; the first that fits is
+/// used.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Locals(Vec<Local>);
+
+impl Locals {
+    /// Most addresses that are kept.
+    const MAX: usize = 64;
+
+    /// One that is known takes the place of what was said of it.
+    fn add(&mut self, new: Local) -> Result<(), Misuse> {
+        let room = self.0.len() < Self::MAX;
+        match self.0.iter_mut().find(|old| (old.transport, old.bind) == (new.transport, new.bind)) {
+            Some(old) => *old = new,
+            None if room => self.0.push(new),
+            None => return Err(Misuse::Limit),
+        }
+        Ok(())
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn has(&self, transport: Transport) -> bool {
+        self.0.iter().any(|local| local.transport == transport)
+    }
+
+    /// The address to reach `remote` from.
+    pub(crate) fn towards(&self, transport: Transport, remote: SocketAddr) -> Option<&Local> {
+        let fits = |local: &&Local| local.transport == transport && local.bind.is_ipv4() == remote.is_ipv4();
+        self.0.iter().find(fits)
+    }
+
+    /// What is said of `address`: the one bound to it, else one that is bound
+    /// to all addresses, else one of that host, of that family, of that
+    /// transport.
+    fn of(&self, transport: Transport, address: SocketAddr) -> Option<&Local> {
+        let rank = |local: &&Local| {
+            let bind = local.bind;
+            let family = bind.is_ipv4() == address.is_ipv4();
+            match () {
+                () if bind == address => 4,
+                () if family && bind.port() == address.port() && bind.ip().is_unspecified() => 3,
+                () if bind.ip() == address.ip() => 2,
+                () if family => 1,
+                () => 0,
+            }
+        };
+        self.0.iter().filter(|local| local.transport == transport).min_by_key(|local| Reverse(rank(local)))
+    }
+
+    /// Appends sent-by of requests on `flow` (RFC 3261 section 18.1.1).
+    pub(crate) fn write_sent_by(&self, flow: &Flow, out: &mut Vec<u8>) {
+        match self.of(flow.transport, flow.local) {
+            Some(local) => local.sent_by.write(out),
+            None => HostPort::from(flow.local).write(out),
+        }
+    }
+
+    /// Whether `via` is what we wrote on `flow` (3261-18.1.2-1).
+    pub(crate) fn wrote(&self, flow: &Flow, via: &Via<'_>) -> bool {
+        let bound;
+        let sent_by = match self.of(flow.transport, flow.local) {
+            Some(local) => &local.sent_by,
+            None => {
+                bound = HostPort::from(flow.local);
+                &bound
+            }
+        };
+        let default = flow.transport.default_port();
+        sent_by.host() == via.host() && sent_by.port().unwrap_or(default) == via.port().unwrap_or(default)
+    }
+
+    /// Appends the Contact field line for messages of `transport` between
+    /// `address` and a peer.
+    pub(crate) fn write_contact(
+        &self,
+        transport: Transport,
+        address: Option<SocketAddr>,
+        secure: bool,
+        out: &mut Vec<u8>,
+    ) {
+        let by_address = address.and_then(|address| self.of(transport, address));
+        let by_transport = || self.0.iter().find(|local| local.transport == transport);
+        let Some(found) = by_address.or_else(by_transport).or_else(|| self.0.first()) else { return };
+        out.extend_from_slice(b"Contact: <");
+        match &found.gruu {
+            Some(gruu) => out.extend_from_slice(gruu.as_bytes()),
+            None => {
+                out.extend_from_slice(if secure { b"sips:" } else { b"sip:" });
+                out.extend_from_slice(&found.contact);
+            }
+        }
+        out.extend_from_slice(b">\r\n");
+    }
+}
+
 impl Agent {
     /// Tells where we receive: Contact comes from here. `advertised` is the
     /// address that peers see, if it is not `bind`; `gruu` replaces the Contact
-    /// (RFC 7621 section 2).
+    /// (RFC 7621 section 2). An address that is given again is replaced.
     ///
     /// # Errors
     /// [`Misuse::BadValue`] for a wildcard address or port 0 without
@@ -36,52 +137,30 @@ impl Agent {
         if advertised.is_none() && (bind.ip().is_unspecified() || bind.port() == 0) {
             return Err(Misuse::BadValue);
         }
-        if self.locals.len() >= 64 {
-            return Err(Misuse::Limit);
-        }
         let mut contact = Vec::with_capacity(48);
         if let Some(user) = self.config.identity.as_uri().user() {
             contact.extend_from_slice(user.split(|b| *b == b':').next().unwrap_or_default());
             contact.push(b'@');
         }
-        match advertised {
-            Some(host) => host.write(&mut contact),
-            None => HostPort::from(bind).write(&mut contact),
-        }
+        let sent_by = advertised.cloned().unwrap_or_else(|| HostPort::from(bind));
+        sent_by.write(&mut contact);
         if transport != Transport::Udp {
             contact.extend_from_slice(b";transport=");
             contact.extend_from_slice(transport.param_token().as_bytes());
         }
-        self.locals.push(Local { transport, bind, contact, gruu });
-        Ok(())
+        self.locals.add(Local { transport, bind, sent_by, contact, gruu })
     }
 
     /// The Contact field line for messages on `flow`.
     pub(super) fn write_contact(&self, flow: FlowId, secure: bool, out: &mut Vec<u8>) {
         let flow = self.flows.get(flow).map(|record| record.flow);
         let transport = flow.map_or(Transport::Udp, |flow| flow.transport);
-        self.write_contact_for(transport, flow.map(|flow| flow.local), secure, out);
+        let secure = secure || self.is_secure();
+        self.locals.write_contact(transport, flow.map(|flow| flow.local), secure, out);
     }
 
-    pub(super) fn write_contact_for(
-        &self,
-        transport: Transport,
-        local: Option<SocketAddr>,
-        secure: bool,
-        out: &mut Vec<u8>,
-    ) {
-        let by_address = self.locals.iter().find(|l| l.transport == transport && Some(l.bind) == local);
-        let by_transport = || self.locals.iter().find(|l| l.transport == transport);
-        let Some(found) = by_address.or_else(by_transport).or_else(|| self.locals.first()) else { return };
-        out.extend_from_slice(b"Contact: <");
-        match &found.gruu {
-            Some(gruu) => out.extend_from_slice(gruu.as_bytes()),
-            None => {
-                let sips = secure || self.config.identity.as_uri().scheme() == Scheme::Sips;
-                out.extend_from_slice(if sips { b"sips:" } else { b"sip:" });
-                out.extend_from_slice(&found.contact);
-            }
-        }
-        out.extend_from_slice(b">\r\n");
+    /// Whether we are known by a SIPS URI.
+    pub(super) fn is_secure(&self) -> bool {
+        self.config.identity.as_uri().scheme() == Scheme::Sips
     }
 }

@@ -136,11 +136,23 @@ pub struct OutRequest {
     pub next_hop: Range<usize>,
     /// Where in the `Vec` Via and Max-Forwards belong: behind the request line.
     pub via_at: usize,
+    /// The Contact line, if it is a guess: where the request will leave from is
+    /// not known.
+    pub(crate) contact: Option<Placeholder>,
     /// The body.
     pub body: Bytes,
     /// A number to be written in decimal before byte `.0` of the body; see
     /// [`Rendered::Numbered`](crate::package::Rendered::Numbered).
     pub number: Option<(usize, u32)>,
+}
+
+/// A line of a request that depends on the flow it takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Placeholder {
+    /// Where it stands.
+    pub(crate) range: Range<usize>,
+    /// It has to be a SIPS URI.
+    pub(crate) secure: bool,
 }
 
 impl OutRequest {

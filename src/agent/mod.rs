@@ -30,6 +30,7 @@ use hashbrown::HashTable;
 
 pub use decisions::{Decision, IncomingRef};
 use list::List;
+pub(crate) use message::Placeholder;
 pub use message::{Origin, OutRequest, OutResponse, Outgoing, RequestId, Tag, Token};
 pub use resources::{ResourceKey, StateSet};
 pub use subscribe::Subscribe;
@@ -53,7 +54,7 @@ use crate::wire::{MessageView, Method, StatusCode};
 use fanout::InWindow;
 use flows::Flows;
 use incoming::Incoming;
-use locals::Local;
+pub(crate) use locals::Locals;
 use message::Subject;
 use resources::Resource;
 use subscriptions::{Attempt, Subscription};
@@ -110,7 +111,7 @@ pub struct Agent {
     packages: Packages,
     entropy: Entropy,
     now: Instant,
-    locals: Vec<Local>,
+    pub(crate) locals: Locals,
     pub(crate) flows: Flows,
 
     attempts: Arena<Attempt>,
@@ -156,7 +157,7 @@ impl Agent {
             entropy: Entropy::new(seed, 1),
             packages,
             now,
-            locals: Vec::new(),
+            locals: Locals::default(),
             flows: Flows::new(limits.flows),
             attempts: Arena::new(limits.subscriptions.saturating_mul(2)),
             orphans: VecDeque::new(),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::Agent;
 use super::dialogs::write_uri;
-use super::message::{OutRequest, Outgoing, RequestId, Subject};
+use super::message::{OutRequest, Outgoing, Placeholder, RequestId, Subject};
 use super::subscribe::Subscribe;
 use super::subscriptions::Attempt;
 use crate::Instant;
@@ -84,7 +84,10 @@ impl Agent {
         // RFC 3261 section 8.1.1.8.
         let first_hop = intent.route.first().unwrap_or(&intent.resource);
         let secure = intent.resource.as_uri().is_sips() || first_hop.as_uri().is_sips();
-        self.write_contact_for(transport, known.map(|f| f.local), secure, head);
+        let secure = secure || self.is_secure();
+        let contact = head.len();
+        self.locals.write_contact(transport, known.map(|f| f.local), secure, head);
+        let contact = known.is_none().then(|| Placeholder { range: contact..head.len(), secure });
         push_field(head, HeaderName::Event, intent.event.as_bytes());
         head.extend_from_slice(b"Expires: ");
         push_u32(head, out.expires);
@@ -113,6 +116,7 @@ impl Agent {
             destination: known,
             next_hop: placed.next_hop,
             via_at: placed.via_at,
+            contact,
             body: body.map_or_else(Bytes::new, |body| body.data.clone()),
             number: None,
         })

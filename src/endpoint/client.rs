@@ -13,7 +13,7 @@ use super::connections::Way;
 use super::core::{Core, Out, Up};
 use super::locate::{Means, Plan, Step};
 use crate::Instant;
-use crate::agent::{OutRequest, RequestId};
+use crate::agent::{OutRequest, Placeholder, RequestId};
 use crate::entropy::{Entropy, Minted, Role};
 use crate::error::{DropReason, Failure, Handled};
 use crate::flow::Flow;
@@ -55,6 +55,7 @@ struct Client {
     /// What the agent wrote, until it cannot be needed again.
     head: Vec<u8>,
     via_at: usize,
+    contact: Option<Placeholder>,
     body: Bytes,
     number: Option<(usize, u32)>,
     /// Since the request was first sent to `flow`.
@@ -160,7 +161,14 @@ impl Client {
         }
         out.extend_from_slice(b"\r\n");
         HeadWriter::new(out).field_u32(HeaderName::MaxForwards, MAX_FORWARDS);
-        out.extend_from_slice(rest);
+        match &self.contact {
+            None => out.extend_from_slice(rest),
+            Some(Placeholder { range, secure }) => {
+                out.extend_from_slice(self.head.get(self.via_at..range.start).unwrap_or_default());
+                core.locals.write_contact(flow.transport, Some(flow.local), *secure, out);
+                out.extend_from_slice(self.head.get(range.end..).unwrap_or_default());
+            }
+        }
         let mut head = HeadWriter::new(out);
         if let Some(agent) = &core.config.user_agent {
             head.field(HeaderName::UserAgent, agent.as_bytes());
@@ -197,6 +205,7 @@ impl Core {
             nonce: self.entropy.next_u64(),
             head,
             via_at: request.via_at,
+            contact: request.contact,
             body: request.body,
             number: request.number,
             machine: None,

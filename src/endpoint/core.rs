@@ -9,10 +9,9 @@ use bytes::Bytes;
 
 use super::client::Clients;
 use super::connections::{Connections, Parked};
-use super::locals::Locals;
 use super::resolver::Resolver;
 use super::server::Servers;
-use crate::agent::RequestId;
+use crate::agent::{Locals, RequestId};
 use crate::config::Config;
 use crate::entropy::{Entropy, Seed};
 use crate::error::{DropReason, Failure};

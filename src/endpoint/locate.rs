@@ -8,9 +8,9 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::locals::Locals;
 use super::resolver::{Known, Look, Resolver};
 use crate::Instant;
+use crate::agent::Locals;
 use crate::entropy::Entropy;
 use crate::error::Failure;
 use crate::io::{Io, Question, QuestionKind, Record};

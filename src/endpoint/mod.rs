@@ -7,7 +7,6 @@ mod commands;
 mod connections;
 mod core;
 mod keys;
-mod locals;
 mod locate;
 mod resolver;
 mod respond;
@@ -98,7 +97,8 @@ impl Endpoint {
     /// Tells where we receive: Via and Contact come from here. `bind` is the
     /// address of the socket, as it stands in [`Flow::local`]; `advertised` the
     /// one that peers see, if it is another; `gruu` replaces the Contact. The
-    /// first address that fits is the one requests leave from.
+    /// first address that fits is the one requests leave from. An address that
+    /// is given again is replaced.
     ///
     /// # Errors
     /// [`Misuse::BadValue`] for a wildcard address or port 0 without
@@ -111,7 +111,8 @@ impl Endpoint {
         gruu: Option<UriBuf>,
     ) -> Result<(), Misuse> {
         self.agent.add_local(transport, bind, advertised.as_ref(), gruu)?;
-        self.core.locals.add(transport, bind, advertised)
+        self.core.locals = self.agent.locals.clone();
+        Ok(())
     }
 
     /// One whole message that came on `flow`: a datagram, a WebSocket message,

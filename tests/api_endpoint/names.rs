@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use sip_events::wire::{HeaderName, Transport};
 use sip_events::{
-    Answer, Config, ConnectFailure, Flow, Io, Misuse, QueryId, QuestionKind, Record, ResolveFailure, Subscribe,
+    Answer, Config, ConnectFailure, Flow, Io, Misuse, QueryId, QuestionKind, Record, ResolveFailure, StreamId,
+    Subscribe,
 };
 
 use crate::kit::{Kit, LOCAL, Sent, addr};
@@ -289,4 +290,38 @@ fn nothing_is_sent_to_where_no_host_is() {
     let answer = [ip("0.0.0.0"), ip("224.0.1.75"), ip("203.0.113.1")];
     let sent = tell(&mut kit, "example.com", Address, addresses(&answer));
     assert_eq!(sent[0].flow.remote, addr("203.0.113.1:5070"));
+}
+
+/// Covers: 3261-8.1.1.8-1
+///
+/// Where a request leaves from is known when its next hop is located; Contact
+/// says so then, not what was guessed before (PEER-C20, PEER-F04).
+#[test]
+fn contact_names_the_address_and_transport_that_a_request_leaves_by() {
+    let mut kit = Kit::bare(Config::new("sip:me@example.com").unwrap());
+    let locals = [
+        (Transport::Udp, "192.0.2.1:5060", None),
+        (Transport::Udp, "[2001:db8::1]:5070", None),
+        (Transport::Tcp, "0.0.0.0:5060", Some("pbx4.example.com:5060")),
+        (Transport::Tcp, "[::]:5060", Some("pbx6.example.com:5060")),
+    ];
+    for (transport, bind, outside) in locals {
+        let outside = outside.map(|text| text.parse().unwrap());
+        kit.endpoint.add_local(transport, addr(bind), outside, None).unwrap();
+    }
+    let contact = |sent: &Sent| sent.field(HeaderName::Contact).to_owned();
+    let v6 = kit.subscribe(Subscribe::new("sip:bob@[2001:db8::9]", "presence").unwrap());
+    assert_eq!(contact(&v6[0]), "<sip:me@[2001:db8::1]:5070>");
+    // A name whose service says TCP.
+    kit.subscribe(Subscribe::new("sip:bob@example.com", "presence").unwrap());
+    tell(&mut kit, "example.com", Naptr, records(&[naptr(1, "SIP+D2T", "_sip._tcp.example.com")]));
+    tell(&mut kit, "_sip._tcp.example.com", Srv, records(&[srv(1, 0, 5060, "h.example.com")]));
+    tell(&mut kit, "h.example.com", Address, addresses(&[ip("2001:db8::7")]));
+    let Io::Connect { connect, remote, .. } = kit.io()[0] else { panic!() };
+    // The system chose port and address.
+    let flow = Flow::stream(Transport::Tcp, addr("[2001:db8::1]:49152"), remote, StreamId(1));
+    kit.endpoint.handle_stream_opened(kit.now, Some(connect), flow).unwrap();
+    let sent = kit.drain();
+    assert_eq!(contact(&sent[0]), "<sip:me@pbx6.example.com:5060;transport=tcp>");
+    assert!(sent[0].field(HeaderName::Via).starts_with("SIP/2.0/TCP pbx6.example.com:5060;"));
 }

@@ -387,3 +387,21 @@ fn unfinished_work_behind_a_full_table_makes_no_driver_spin() {
     kit.endpoint.handle_timeout(now);
     assert!(kit.drain().is_empty());
 }
+
+/// An address that is given again, since its outside has changed, is replaced
+/// in Via and in Contact, and keeps its place among the others.
+#[test]
+fn an_address_that_is_added_again_is_replaced() {
+    use sip_events::Config;
+    use sip_events::wire::Transport;
+    let mut kit = Kit::bare(Config::new("sip:me@example.com").unwrap());
+    for (bind, outside) in
+        [("10.0.0.1:5060", "192.0.2.1:1"), ("10.0.0.2:5060", "192.0.2.2:2"), ("10.0.0.1:5060", "192.0.2.3:3")]
+    {
+        kit.endpoint.add_local(Transport::Udp, addr(bind), Some(outside.parse().unwrap()), None).unwrap();
+    }
+    let sent = kit.subscribe(watch()).remove(0);
+    assert_eq!(sent.flow.local, addr("10.0.0.1:5060"));
+    assert!(sent.field(HeaderName::Via).starts_with("SIP/2.0/UDP 192.0.2.3:3;"));
+    assert_eq!(sent.field(HeaderName::Contact), "<sip:me@192.0.2.3:3>");
+}
