@@ -87,7 +87,7 @@ impl Agent {
         let secure = secure || self.is_secure();
         let contact = head.len();
         self.locals.write_contact(transport, known.map(|f| f.local), secure, head);
-        let contact = known.is_none().then(|| Placeholder { range: contact..head.len(), secure });
+        let contact = known.is_none().then_some(Placeholder { range: contact..head.len(), secure });
         push_field(head, HeaderName::Event, intent.event.as_bytes());
         head.extend_from_slice(b"Expires: ");
         push_u32(head, out.expires);
