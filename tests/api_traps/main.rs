@@ -7,4 +7,6 @@
 #[path = "../api_endpoint/kit.rs"]
 mod kit;
 
+mod hostile;
+mod notifying;
 mod subscribing;
