@@ -248,12 +248,16 @@ impl Endpoint {
         if identity.to_tag.is_none() && self.core.is_merged(identity) {
             return self.core.refuse(flow, message, StatusCode::LOOP_DETECTED, b"");
         }
-        let Some(token) = self.core.open_server(now, flow, message, identity) else {
-            let mut retry = Vec::new();
-            HeadWriter::new(&mut retry).field_u32(HeaderName::RetryAfter, RETRY_AFTER);
-            let response = Response { fields: &retry, ..Response::new(StatusCode::SERVICE_UNAVAILABLE) };
-            self.core.answer(flow, message, response, false);
-            return self.core.dropped(DropReason::Overload);
+        let token = match self.core.open_server(now, flow, message, identity) {
+            Ok(token) => token,
+            Err(StatusCode::SERVICE_UNAVAILABLE) => {
+                let mut retry = Vec::new();
+                HeadWriter::new(&mut retry).field_u32(HeaderName::RetryAfter, RETRY_AFTER);
+                let response = Response { fields: &retry, ..Response::new(StatusCode::SERVICE_UNAVAILABLE) };
+                self.core.answer(flow, message, response, false);
+                return self.core.dropped(DropReason::Overload);
+            }
+            Err(status) => return self.core.refuse(flow, message, status, b""),
         };
         let handled = self.agent.handle_request(now, &Origin::new(*flow), &method, token, message);
         if handled == Handled::NotOurs {

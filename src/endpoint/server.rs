@@ -21,7 +21,11 @@ use crate::io::{Sent, Transmit, TransmitId};
 use crate::machine::server_txn::{Again, Fired, State, Transaction};
 use crate::time::earliest;
 use crate::timers::TimerHeap;
-use crate::wire::{Message, Transport};
+use crate::wire::{Message, StatusCode, Transport};
+
+/// Most bytes that one transaction keeps of its request: the lines that answers
+/// repeat, and what tells it from others.
+const MAX_DATA: usize = 16_384;
 
 #[derive(Debug, Clone)]
 struct Server {
@@ -131,16 +135,19 @@ impl Core {
         found
     }
 
-    /// Opens the transaction of a request; `None` when the table is full.
+    /// Opens the transaction of a request.
+    ///
+    /// # Errors
+    /// The status to answer with, statelessly: there is no room for it.
     pub(super) fn open_server(
         &mut self,
         now: Instant,
         flow: &Flow,
         message: &Message<'_>,
         identity: &Identity<'_>,
-    ) -> Option<Token> {
+    ) -> Result<Token, StatusCode> {
         if self.servers.is_full() {
-            return None;
+            return Err(StatusCode::SERVICE_UNAVAILABLE);
         }
         let mut data = self.buffer();
         identity.transaction_key(identity.cseq.method.as_bytes(), &mut data);
@@ -153,6 +160,9 @@ impl Core {
         };
         let merge_end = data.len();
         let marks = respond::copy_lines(&mut data, message, &identity.via, flow.remote);
+        if data.len() > MAX_DATA {
+            return Err(StatusCode::MESSAGE_TOO_LARGE);
+        }
         let (reply, backup) = respond::reply_to(flow, &identity.via);
         let server = Server {
             machine: Transaction::new(now, flow.transport.is_reliable(), self.timers()),
@@ -172,7 +182,7 @@ impl Core {
         };
         let key_hash = self.entropy.hash(&[server.key()]);
         let merge_hash = (merge_end > key_end).then(|| self.entropy.hash(&[server.merge_key()]));
-        let id = self.servers.list.insert_with(|_| server)?;
+        let id = self.servers.list.insert_with(|_| server).ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
         let (list, entropy) = (&self.servers.list, &self.entropy);
         let rehash = |slot: &u32| list.at(*slot).map_or(0, |server| entropy.hash(&[server.key()]));
         self.servers.by_key.insert_unique(key_hash, id.slot, rehash);
@@ -181,7 +191,7 @@ impl Core {
             self.servers.by_merge.insert_unique(hash, id.slot, rehash);
         }
         self.arm_server(id.slot);
-        Some(token(id))
+        Ok(token(id))
     }
 
     /// Undoes [`open_server`](Self::open_server).

@@ -115,3 +115,30 @@ fn damaged_streams_do_no_harm() {
     kit.run(Duration::from_secs(4_000));
     assert_eq!(kit.endpoint.transactions(), (0, 0), "nothing leaks");
 }
+
+/// A table of transactions is no place for 60 kB of lines that a peer would
+/// like to have kept: it is told so, and nothing is.
+#[test]
+fn a_request_with_too_much_to_keep_gets_513_without_state() {
+    let mut kit = Kit::notifier();
+    let long = "x".repeat(60_000);
+    let route = format!("{}Record-Route: <sip:h;lr;x={long}>\r\n", Request::subscribe("").more);
+    let huge = [
+        Request { more: route.leak(), ..Request::subscribe("h1") },
+        Request { via: format!("SIP/2.0/UDP 198.51.100.7:5080;branch=z9hG4bKh2;x={long}"), ..Request::subscribe("") },
+        Request { call_id: long.clone().leak(), ..Request::subscribe("h3") },
+        Request { to: format!("<sip:bob@192.0.2.1>;x={long}").leak(), ..Request::new("NOTIFY", "h4") },
+    ];
+    for request in huge {
+        let bytes = request.bytes();
+        let answer = kit.answer(peer(), &bytes);
+        assert_eq!(answer.status(), 513);
+        assert_eq!(kit.answer(peer(), &bytes), answer);
+        assert_eq!(kit.endpoint.transactions(), (0, 0));
+    }
+    let some = format!("{}Record-Route: <sip:h;lr;x={}>\r\n", Request::subscribe("").more, "x".repeat(4_000));
+    assert_eq!(
+        kit.receive(peer(), Request { more: some.leak(), ..Request::subscribe("h5") }.bytes()).0,
+        Handled::Consumed
+    );
+}
