@@ -42,6 +42,9 @@ pub(crate) struct Incoming {
     pub(super) deadline: Instant,
 }
 
+/// Most bytes of tags that a 420 lists.
+const MAX_UNSUPPORTED: usize = 160;
+
 /// What the checks common to first SUBSCRIBEs and refreshes found.
 struct Checked {
     media: u8,
@@ -103,25 +106,31 @@ impl Agent {
 
     /// 420 for extensions that no package brings (RFC 3261 section 8.2.2.3).
     pub(crate) fn check_require<V: MessageView + ?Sized>(&self, message: &V) -> Result<(), Answer> {
-        let mut unsupported = Vec::new();
+        let (mut unsupported, mut refused) = (Vec::new(), false);
         for tag in read::require(message) {
             let known = self
                 .packages
                 .iter()
                 .any(|p| p.option_tags().iter().any(|own| own.as_bytes().eq_ignore_ascii_case(tag)));
-            if !known {
-                // No blanks: the answer says no more than the request.
+            if known {
+                continue;
+            }
+            refused = true;
+            // The answer is kept, and is to gain a forger nothing.
+            if unsupported.len().saturating_add(tag.len()) <= MAX_UNSUPPORTED {
                 if !unsupported.is_empty() {
-                    unsupported.push(b',');
+                    unsupported.extend_from_slice(b", ");
                 }
                 unsupported.extend_from_slice(tag);
             }
         }
-        if unsupported.is_empty() {
+        if !refused {
             return Ok(());
         }
         let mut answer = Answer::new(StatusCode::BAD_EXTENSION);
-        push_field(&mut answer.fields, HeaderName::Unsupported, &unsupported);
+        if !unsupported.is_empty() {
+            push_field(&mut answer.fields, HeaderName::Unsupported, &unsupported);
+        }
         Err(answer)
     }
 
