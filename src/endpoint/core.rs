@@ -28,6 +28,9 @@ const MAX_RAW: u32 = 4_096;
 /// The same for one blocked stream: a peer that does not read leaves room for
 /// others.
 const MAX_PARKED_RAW: u32 = 256;
+/// Answers for which connections are opened when one stream closes that was
+/// not read: a peer may name a port for each.
+const MAX_REOPENED: u32 = 16;
 /// Buffers kept for reuse, and the largest that is kept.
 const MAX_SPARE: usize = 1_024;
 const MAX_SPARE_BYTES: usize = 4_096;
@@ -165,11 +168,16 @@ impl Core {
 
     /// What waited for a stream will never go there.
     pub(super) fn discard(&mut self, parked: Parked) {
+        let mut answers = MAX_REOPENED;
         for out in parked.queue {
             match out {
                 Out::Raw { .. } => self.raws = self.raws.saturating_sub(1),
                 // It takes a new connection.
-                Out::Server(_) => self.ready.push_back(out),
+                Out::Server(_) if answers > 0 => {
+                    answers -= 1;
+                    self.ready.push_back(out);
+                }
+                Out::Server(id) => self.drop_answer(id),
                 Out::Client(id) => self.unqueue_client(id),
             }
         }

@@ -310,6 +310,15 @@ impl Core {
         Some(Transmit { id: TransmitId(Sent::Response), flow, head_len, body: Bytes::new() })
     }
 
+    /// What was queued for it will not go.
+    pub(super) fn drop_answer(&mut self, id: RawId) {
+        let Some(server) = self.servers.list.get_mut(id) else { return };
+        server.queued = false;
+        if server.answered {
+            self.end_server(id.slot);
+        }
+    }
+
     /// The stream of the request has closed: its answer takes a new one to the
     /// address in Via (3261-18.2.2-1). A 100 is not worth that.
     fn reconnect(&mut self, id: RawId) {

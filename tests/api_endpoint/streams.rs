@@ -424,3 +424,26 @@ fn lost_framing_on_a_blocked_stream_closes_it_at_once() {
     assert!(kit.drain().is_empty());
     assert_eq!(kit.io(), [Io::Close { stream: StreamId(3) }]);
 }
+
+/// A peer that reads nothing and names many ports gets few connections to
+/// itself, not the whole table of streams.
+#[test]
+fn answers_of_a_closed_stream_open_few_connections() {
+    let mut kit = Kit::notifier();
+    accepted(&mut kit, 3);
+    kit.endpoint.set_writable(kit.now, StreamId(3), false).unwrap();
+    for port in 1..=200 {
+        let via = format!("SIP/2.0/TCP 198.51.100.7:{port};branch=z9hG4bKp{port}");
+        let request = Request { via, uri: "sip:nobody@192.0.2.1", ..Request::subscribe("") };
+        let call_id = format!("Call-ID: p{port}\r\n");
+        let text = String::from_utf8(request.bytes()).unwrap().replace("Call-ID: c1@198.51.100.7\r\n", &call_id);
+        kit.endpoint.handle_stream(kit.now, StreamId(3), text.as_bytes()).unwrap();
+        assert!(kit.drain().is_empty());
+    }
+    assert_eq!(kit.endpoint.transactions().1, 200);
+    kit.endpoint.handle_stream_closed(kit.now, StreamId(3)).unwrap();
+    kit.drain();
+    let connects = kit.io().iter().filter(|io| matches!(io, Io::Connect { .. })).count();
+    assert!((1..=16).contains(&connects), "{connects}");
+    assert_eq!(kit.endpoint.transactions().1 as usize, connects);
+}
