@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 use super::connections::Way;
 use super::core::{Core, Out, Up};
 use super::locate::{Means, Plan, Step};
+use super::seats::{Home, Seat};
 use crate::Instant;
 use crate::agent::{OutRequest, Placeholder, RequestId};
 use crate::entropy::{Entropy, Minted, Role};
@@ -31,20 +32,6 @@ const MAX_DATAGRAM_REQUEST: usize = 1_300;
 const MAX_FORWARDS: u32 = 70;
 /// Every branch of RFC 3261 starts with it.
 const COOKIE: &[u8] = b"z9hG4bK";
-
-/// What a transaction waits for, or is open on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Home {
-    Connection(u32),
-    Query(u32),
-}
-
-/// A place in the list of a [`Home`].
-#[derive(Debug, Clone, Copy)]
-struct Seat {
-    home: Home,
-    at: u32,
-}
 
 #[derive(Debug, Clone)]
 struct Client {
@@ -97,6 +84,10 @@ impl Clients {
 
     pub(super) fn is_open(&self, id: RawId) -> bool {
         self.list.get(id).is_some()
+    }
+
+    pub(super) fn seat(&mut self, slot: u32) -> Option<&mut Option<Seat>> {
+        self.list.at_mut(slot).map(|client| &mut client.seat)
     }
 
     pub(super) fn next_timer(&self) -> Option<Instant> {
@@ -191,14 +182,14 @@ impl Client {
 impl Core {
     /// Starts a request of the agent; `head` is what it wrote.
     pub(super) fn request(&mut self, now: Instant, request: OutRequest, head: Vec<u8>) {
-        let plan = match request.destination.filter(|flow| self.connections.is_open(flow)) {
+        let flow = request.destination.filter(|flow| self.connections.is_open(flow));
+        let plan = match flow {
             Some(_) => None,
             None => {
                 let next_hop = head.get(request.next_hop.clone()).unwrap_or_default();
                 Plan::new(next_hop, &self.locals).map(Box::new)
             }
         };
-        let flow = request.destination.filter(|flow| self.connections.is_open(flow));
         let client = Client {
             request: request.id,
             method: request.method,
@@ -572,37 +563,5 @@ impl Core {
     fn arm_client(&mut self, slot: u32) {
         let deadline = self.clients.list.at(slot).and_then(Client::deadline);
         self.clients.timers.set(slot, deadline);
-    }
-
-    fn seats(&mut self, home: Home) -> Option<&mut Vec<u32>> {
-        match home {
-            Home::Connection(slot) => self.connections.at_mut(slot).map(|connection| &mut connection.clients),
-            Home::Query(slot) => self.resolver.waiters(slot),
-        }
-    }
-
-    fn sit(&mut self, slot: u32, home: Home) {
-        let Some(seats) = self.seats(home) else { return };
-        let at = u32::try_from(seats.len()).unwrap_or(u32::MAX);
-        seats.push(slot);
-        if let Some(client) = self.clients.list.at_mut(slot) {
-            client.seat = Some(Seat { home, at });
-        }
-    }
-
-    fn leave(&mut self, slot: u32) {
-        let Some(seat) = self.clients.list.at_mut(slot).and_then(|client| client.seat.take()) else { return };
-        let Some(seats) = self.seats(seat.home) else { return };
-        let at = seat.at as usize;
-        if seats.get(at) != Some(&slot) {
-            return;
-        }
-        seats.swap_remove(at);
-        if let Some(moved) = seats.get(at).copied()
-            && let Some(client) = self.clients.list.at_mut(moved)
-            && let Some(seat) = client.seat.as_mut()
-        {
-            seat.at = u32::try_from(at).unwrap_or(u32::MAX);
-        }
     }
 }

@@ -10,6 +10,7 @@ mod keys;
 mod locate;
 mod resolver;
 mod respond;
+mod seats;
 mod server;
 
 use ::core::net::SocketAddr;
@@ -116,7 +117,9 @@ impl Endpoint {
     }
 
     /// One whole message that came on `flow`: a datagram, a WebSocket message,
-    /// or what a [`Framer`] returned.
+    /// or what a [`Framer`] returned. A stream has to be announced by
+    /// [`handle_stream_opened`](Self::handle_stream_opened) whoever frames it:
+    /// nothing is sent along one that is not known.
     pub fn handle_message(&mut self, now: Instant, flow: Flow, message: &[u8]) -> Handled {
         let now = self.advance(now);
         let handled = self.dispatch(now, &flow, message);
