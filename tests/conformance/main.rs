@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
 
 mod harness;
+mod notifier_machine;
 mod rfc6665_3;
 mod rfc6665_4_1_2;
 mod rfc6665_4_1_3;
@@ -12,3 +13,4 @@ mod rfc6665_4_2;
 mod rfc6665_4_4;
 mod rfc6665_4_5;
 mod subscriber_machine;
+mod subscriber_tables;
