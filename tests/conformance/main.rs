@@ -7,6 +7,7 @@
 mod compatibility;
 mod dispatch;
 mod harness;
+mod message;
 mod notifier_machine;
 mod races;
 mod rfc6665_3;
