@@ -4,5 +4,20 @@
 #![allow(unreachable_pub, missing_debug_implementations, dead_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
 
+mod compatibility;
+mod dispatch;
 mod harness;
+mod message;
+mod notifier_machine;
+mod races;
+mod rfc6665_3;
 mod rfc6665_4_1_2;
+mod rfc6665_4_1_3;
+mod rfc6665_4_2;
+mod rfc6665_4_4;
+mod rfc6665_4_5;
+mod rfc6665_5;
+mod rfc6665_8;
+mod rulings;
+mod subscriber_machine;
+mod subscriber_tables;
