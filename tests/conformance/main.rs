@@ -5,4 +5,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
 
 mod harness;
+mod rfc3261_12;
+mod rfc3261_7;
+mod rfc3261_8;
+mod rfc3265_3_1;
+mod rfc3265_3_2;
+mod rfc3265_3_3;
+mod rfc3265_4;
+mod rfc3265_7;
 mod rfc6665_4_1_2;
