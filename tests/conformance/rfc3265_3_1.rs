@@ -194,7 +194,7 @@ fn one_event_of_one_type_stands_in_a_subscribe() {
     assert_eq!(rig.endpoint.watchers().count(), 0);
 }
 
-/// Covers: 3265-3.1.2-3, 3265-3.2.1-3, 3265-3.1.4.2-1, 3265-3.1.4.2-2, 3265-3.1.6.1-7
+/// Covers: 3265-3.1.2-3, 3265-3.2.1-3, 3265-3.1.4.2-1, 3265-3.1.4.2-2, 3265-3.1.6.1-7, 3265-3.2.4-2
 #[test]
 fn an_id_is_sent_echoed_and_part_of_the_match() {
     let mut rig = Rig::new();
