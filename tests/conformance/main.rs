@@ -5,4 +5,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
 
 mod harness;
+mod rfc6665_3;
 mod rfc6665_4_1_2;
+mod rfc6665_4_1_3;
+mod rfc6665_4_2;
+mod rfc6665_4_4;
+mod rfc6665_4_5;
+mod subscriber_machine;
