@@ -42,6 +42,16 @@ pub const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
+/// Walks a table of the specification row by row; a row that is left out fails.
+pub fn walk(table: &str, last: usize, rows: &[(usize, fn())]) {
+    for (expected, (number, row)) in (1..).zip(rows) {
+        assert_eq!(*number, expected, "{table}-{expected} is missing");
+        println!("{table}-{number}");
+        row();
+    }
+    assert_eq!(rows.len(), last, "rows are missing behind {table}-{}", rows.len());
+}
+
 /// A message to be sent to the endpoint: lines that may be replaced, added and
 /// removed before it is written.
 #[derive(Debug, Clone)]
@@ -480,6 +490,22 @@ impl Rig {
         }
         self.now = end;
         sent
+    }
+
+    /// Lets time pass until something is sent, which it is within `time`; the
+    /// clock stays there.
+    pub fn next(&mut self, time: Duration) -> Out {
+        let end = self.now + time;
+        while let Some(at) = self.endpoint.poll_timeout().filter(|at| *at <= end) {
+            self.now = at.max(self.now);
+            self.endpoint.handle_timeout(self.now);
+            let mut sent = self.drain();
+            if !sent.is_empty() {
+                assert_eq!(sent.len(), 1, "{:?}", sent.iter().map(Out::text).collect::<Vec<_>>());
+                return sent.remove(0);
+            }
+        }
+        panic!("nothing was sent within {time:?}");
     }
 
     /// The clock jumps by `time`: every timer on the way fires at its end.

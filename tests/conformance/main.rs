@@ -6,6 +6,7 @@
 
 mod harness;
 mod rfc3261_12;
+mod rfc3261_20;
 mod rfc3261_7;
 mod rfc3261_8;
 mod rfc3265_3_1;
@@ -13,4 +14,10 @@ mod rfc3265_3_2;
 mod rfc3265_3_3;
 mod rfc3265_4;
 mod rfc3265_7;
+mod rfc6665_3;
 mod rfc6665_4_1_2;
+mod rfc6665_4_1_3;
+mod rfc6665_4_2;
+mod rfc6665_4_4;
+mod rfc6665_4_5;
+mod subscriber_machine;
