@@ -51,7 +51,6 @@ fn what_is_needed_and_malformed_is_refused() {
         ("Contact", "sip:a@192.0.2.7?x=y"),
         ("Contact", "<sip:a@b"),
         ("From", "<sip:peer@example.com>;tag=1;tag=2"),
-        ("Via", "SIP/2.0/UDP 198.51.100.7:5080;branch=z9hG4bKx;branch=z9hG4bKy"),
         ("Max-Forwards", "256"),
         ("Max-Forwards", "-1"),
     ];
@@ -63,6 +62,9 @@ fn what_is_needed_and_malformed_is_refused() {
         assert!(rig.endpoint.poll_transmit(rig.now, &mut answer).is_some(), "{name}: {value}");
         assert!(answer.starts_with(b"SIP/2.0 400 "), "{name}: {value}: {}", String::from_utf8_lossy(&answer));
     }
+    // A Via like this names no transaction that an answer could be for.
+    let two_branches = subscribe(600).set("Via", "SIP/2.0/UDP 198.51.100.7:5080;branch=z9hG4bKx;branch=z9hG4bKy");
+    assert_eq!(Rig::notifier().receive(udp(), two_branches), (Handled::Dropped(DropReason::Unparsable), vec![]));
     for twice in ["From", "To", "Call-ID", "CSeq", "Max-Forwards", "Event", "Expires"] {
         let mut rig = Rig::notifier();
         let text = subscribe(600);
@@ -81,7 +83,7 @@ fn another_spelling_is_the_same_request() {
         fields: [
             ("VIA ", "SIP / 2.0 / udp\r\n 198.51.100.7 : 5080 ;  BRANCH = z9hG4bKs1"),
             ("fRoM\t", "\"a, \\\" <sip:x>\"\r\n\t<sip:peer@example.com> ;unknown;TAG = p1"),
-            ("to", "< sip:bob@192.0.2.1 >".trim()),
+            ("TO", "<sip:bob@192.0.2.1>"),
             ("CALL-ID", "  c1@198.51.100.7  "),
             ("cseq", "1\r\n SUBSCRIBE"),
             ("max-forwards", " 070"),
@@ -94,7 +96,7 @@ fn another_spelling_is_the_same_request() {
             ("Supported", ""),
             ("Allow", ""),
         ]
-        .map(|(name, value)| (name.replace("to", "To").trim_end_matches('x').to_owned(), value.replace("< sip", "<sip").replace("1 >", "1>")))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .to_vec(),
         body: Vec::new(),
     };
@@ -169,7 +171,9 @@ fn a_response_is_one_or_it_is_dropped() {
     let mut rig = Rig::new();
     let ours = rig.start(Rig::request());
     let ok = ours.subscribe.accepted(600);
-    for start in ["SIP/3.0 200 OK", "SIP/2.0 20 x", "SIP/2.0 2000 x", "SIP/2.0 099 x", "SIP/2.0 700 x", "SIP/2.0  200 x"] {
+    for start in
+        ["SIP/3.0 200 OK", "SIP/2.0 20 x", "SIP/2.0 2000 x", "SIP/2.0 099 x", "SIP/2.0 700 x", "SIP/2.0  200 x"]
+    {
         let (handled, sent) = rig.receive(udp(), ok.clone().line(start));
         assert!(matches!(handled, Handled::Dropped(_)) && sent.is_empty(), "{start}: {handled:?}");
     }
@@ -190,12 +194,19 @@ fn a_response_is_one_or_it_is_dropped() {
 /// Covers: 3261-20-7, 3261-25.1-5, 3261-8.1.3.2-1, 3265-3.1.4.1-5
 #[test]
 fn retry_after_is_read_with_comment_and_parameters() {
-    for (value, seconds) in [("5", Some(5)), ("18000;duration=3600", Some(18_000)), ("7 (in (a) meeting) ;duration=3", Some(7)), ("x", None)] {
+    for (value, seconds) in [
+        ("5", Some(5)),
+        ("18000;duration=3600", Some(18_000)),
+        ("7 (in (a) meeting) ;duration=3", Some(7)),
+        ("x", None),
+    ] {
         let mut rig = Rig::new();
         let ours = rig.start(Rig::request());
         rig.quiet(ours.subscribe.answer("503 Busy").add("Retry-After", value));
         match rig.ended() {
-            Some(Event::Terminated { why: Ending::Refused { retry_after, .. }, .. }) => assert_eq!(retry_after, seconds, "{value}"),
+            Some(Event::Terminated { why: Ending::Refused { retry_after, .. }, .. }) => {
+                assert_eq!(retry_after, seconds, "{value}")
+            }
             other => panic!("{value}: {other:?}"),
         }
     }
