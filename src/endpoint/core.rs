@@ -12,7 +12,7 @@ use super::connections::{Connections, Parked};
 use super::locals::Locals;
 use super::resolver::Resolver;
 use super::server::Servers;
-use crate::agent::RequestId;
+use crate::agent::{RequestId, Token};
 use crate::config::Config;
 use crate::entropy::{Entropy, Seed};
 use crate::error::{DropReason, Failure};
@@ -49,6 +49,8 @@ pub(super) enum Out {
 pub(super) enum Up {
     NoResponse(RequestId, Failure),
     Located(RequestId, Flow),
+    /// That request can no longer be answered.
+    Unanswered(Token),
 }
 
 /// The part of the endpoint that is not about subscriptions.
