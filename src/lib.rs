@@ -161,6 +161,9 @@ pub mod machine;
 pub mod manual;
 pub mod package;
 mod stats;
+#[cfg(feature = "testing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+pub mod testing;
 mod time;
 mod timers;
 pub mod wire;

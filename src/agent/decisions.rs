@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::Agent;
 use super::incoming::may_refuse;
 use super::list::Link;
-use super::message::Tag;
+use super::message::{Tag, Token};
 use super::watchers::Watcher;
 use crate::Instant;
 use crate::UnknownResource;
@@ -197,6 +197,17 @@ impl Agent {
             self.reply(incoming.token, answer);
         }
         Ok(())
+    }
+
+    /// The stack can no longer answer a request: its transaction has ended, as
+    /// it does when the clock jumps. A SUBSCRIBE that waits for a decision is
+    /// forgotten, since a subscription without a 2xx would be nobody's wish.
+    pub fn handle_unanswered(&mut self, token: Token) {
+        let late = self.incoming.iter().find(|(_, incoming)| incoming.token == token).map(|(id, _)| id.slot);
+        if let Some(slot) = late {
+            self.incoming_timers.set(slot, None);
+            self.incoming.remove(slot);
+        }
     }
 
     pub(super) fn undecided(&mut self, now: Instant, slot: u32) {

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use super::dialogs::Dialog;
 use super::flows::FlowId;
-use super::message::Origin;
+use super::message::{Origin, RequestId, Subject};
 use super::retry::Governor;
 use super::subscribe::Subscribe;
 use super::{Agent, Close};
@@ -535,9 +535,15 @@ impl Agent {
     /// Takes the subscription off its attempt, and its dialog and destination
     /// off it. `close` if no further fork of the attempt is wanted.
     pub(super) fn detach(&mut self, slot: u32, close: bool) {
+        let Some(id) = self.subscriptions.id_at(slot) else { return };
         let Some(record) = self.subscriptions.at_mut(slot) else { return };
-        record.dialog = None;
-        record.open = None;
+        let open = record.open.take();
+        if record.dialog.take().is_some()
+            && let Some(seq) = open
+        {
+            // In a dialog that is over nothing is sent (again), least of all what waited for a stream.
+            self.abandoned.push_back(RequestId { subject: Subject::Subscription(id), seq });
+        }
         let (attempt, destination) = (record.attempt.take(), record.destination.take());
         if let Some(destination) = destination {
             self.flows.release(&self.entropy, destination);

@@ -11,7 +11,7 @@ use super::client::Clients;
 use super::connections::{Connections, Parked};
 use super::resolver::Resolver;
 use super::server::Servers;
-use crate::agent::{Locals, RequestId};
+use crate::agent::{Locals, RequestId, Token};
 use crate::config::Config;
 use crate::entropy::{Entropy, Seed};
 use crate::error::{DropReason, Failure};
@@ -51,6 +51,8 @@ pub(super) enum Out {
 pub(super) enum Up {
     NoResponse(RequestId, Failure),
     Located(RequestId, Flow),
+    /// That request can no longer be answered.
+    Unanswered(Token),
 }
 
 /// The part of the endpoint that is not about subscriptions.

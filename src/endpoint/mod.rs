@@ -403,6 +403,13 @@ impl Endpoint {
         (self.core.clients.len(), self.core.servers.len())
     }
 
+    /// Identifiers of its own for a copy that lives on after its original.
+    #[cfg(feature = "testing")]
+    pub(crate) fn reseed(&mut self, seed: &Seed) {
+        self.agent.reseed(seed);
+        self.core.entropy.reseed(seed, 2);
+    }
+
     /// Time never goes back: an earlier `now` counts as the latest one.
     fn advance(&mut self, now: Instant) -> Instant {
         if now < self.now {
@@ -418,6 +425,7 @@ impl Endpoint {
             match up {
                 Up::NoResponse(id, why) => self.agent.handle_no_response(now, id, why),
                 Up::Located(id, flow) => self.agent.set_destination(id, flow),
+                Up::Unanswered(token) => self.agent.handle_unanswered(token),
             }
         }
         self.agent.stats.absorb(&mut self.core.stats);

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hashbrown::HashTable;
 
 use super::connections::Way;
-use super::core::{Core, Out};
+use super::core::{Core, Out, Up};
 use super::keys::Identity;
 use super::respond::{self, Marks, Response};
 use crate::Instant;
@@ -345,9 +345,15 @@ impl Core {
     pub(super) fn server_timeout(&mut self, now: Instant) {
         let timers = *self.timers();
         let Some(slot) = self.servers.timers.pop_due(now) else { return };
+        let id = self.servers.list.id_at(slot);
         let Some(server) = self.servers.list.at_mut(slot) else { return };
         match server.machine.handle_timeout(now, &timers) {
-            Fired::Terminated => return self.end_server(slot),
+            Fired::Terminated => {
+                if !server.answered {
+                    self.up.extend(id.map(|id| Up::Unanswered(token(id))));
+                }
+                return self.end_server(slot);
+            }
             Fired::Send100 => {
                 server.trying_at = Some(now);
                 self.queue_server(slot);

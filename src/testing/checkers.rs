@@ -1,0 +1,506 @@
+//! The rules that hold after every step, whatever the network did.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use super::facts::{Facts, key};
+use super::node::Store;
+use crate::event::SubscriptionState;
+use crate::{Event, Flow, Instant, StreamId};
+
+/// 64*T1 (RFC 3261 section 17.1.2.2).
+pub(crate) const TIMER_F: Duration = Duration::from_secs(32);
+
+/// A rule. Its `Display` is the rule in words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Invariant {
+    /// The CSeq of told NOTIFYs rises.
+    NotifyOrder,
+    /// A NOTIFY is told once, and only if it came.
+    NotifyOnce,
+    /// A NOTIFY is told to the subscription whose dialog it belongs to.
+    ForeignDialog,
+    /// A subscription and a watcher end once.
+    OneEnd,
+    /// The end is the end.
+    NothingAfterEnd,
+    /// RFC 6665 section 4.2.1.2.
+    AcceptedFirst,
+    /// INT-10 and INT-15.
+    OneInFlight,
+    /// RFC 6665 section 4.2.1.1.
+    GrantedAboveAsked,
+    /// RFC 3261 section 12.2.1.1.
+    CseqBack,
+    /// Time is not asked for again.
+    NoPastWakeUp,
+    /// A timer that fired does not fire at the same moment for ever.
+    NoSpin,
+    /// Nothing leaks.
+    TablesEmpty,
+    /// No input causes a flood.
+    OutputsBounded,
+    /// No watcher pays for another's silence.
+    BlackHole,
+    /// What was published arrives.
+    LostState,
+    /// What is sent can be read.
+    WellFormed,
+    /// A retransmission repeats its bytes (RFC 3261 section 17.1.2.2).
+    SameBytes,
+    /// The reference model agrees.
+    Model,
+}
+
+impl fmt::Display for Invariant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotifyOrder => "NOTIFYs reach the application in CSeq order",
+            Self::NotifyOnce => "a NOTIFY never reaches the application twice",
+            Self::ForeignDialog => "a NOTIFY never reaches the application from a foreign dialog",
+            Self::OneEnd => "exactly one final end per subscription",
+            Self::NothingAfterEnd => "nothing sent after a terminated NOTIFY",
+            Self::AcceptedFirst => "2xx before NOTIFY",
+            Self::OneInFlight => "at most one NOTIFY and one SUBSCRIBE in flight per subscription",
+            Self::GrantedAboveAsked => "granted never above asked",
+            Self::CseqBack => "CSeq never goes back, not across a restart",
+            Self::NoPastWakeUp => "no wake-up in the past",
+            Self::NoSpin => "no spin",
+            Self::TablesEmpty => "all tables empty and timers gone 64*T1 after the last end",
+            Self::OutputsBounded => "outputs per input bounded",
+            Self::BlackHole => "one black-hole watcher does not delay the others",
+            Self::LostState => "no published state lost whose path was up for 64*T1",
+            Self::WellFormed => "every message sent reads as SIP",
+            Self::SameBytes => "a retransmission repeats its bytes",
+            Self::Model => "the reference model agrees",
+        })
+    }
+}
+
+/// A broken rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Violation {
+    /// Which one.
+    pub invariant: Invariant,
+    /// World time.
+    pub at: Instant,
+    /// At which node.
+    pub node: usize,
+    /// What was seen.
+    pub detail: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\" broken at {} s, node {}: {}", self.invariant, self.at, self.node, self.detail)
+    }
+}
+
+/// A client transaction, as seen on the wire.
+#[derive(Debug, Clone)]
+struct Sending {
+    dialog: u64,
+    sent: Instant,
+    stream: Option<StreamId>,
+    open: bool,
+    abandoned: bool,
+    bytes: u64,
+}
+
+/// One direction of a dialog, as seen from the node that sends.
+#[derive(Debug, Clone, Default)]
+struct Leg {
+    cseq: u32,
+    /// The latest request's branch.
+    latest: u64,
+    /// The latest request, for requests that may follow it.
+    accepted: u64,
+    notified: u64,
+    was_accepted: bool,
+    /// A terminated NOTIFY was sent, or came.
+    over: bool,
+    /// Its answer asks for it to be sent again.
+    again: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Asked {
+    expires: Option<u32>,
+    mangled: bool,
+    /// The dialog of the 2xx that was sent.
+    answered: u64,
+    at: Instant,
+}
+
+/// A NOTIFY that has come in this step.
+#[derive(Debug, Clone)]
+struct Came {
+    dialog: u64,
+    reverse: u64,
+    attempt: u64,
+    own_tag: u64,
+    cseq: u32,
+    body: u64,
+    /// It was damaged: what it says is anybody's guess.
+    mangled: bool,
+}
+
+/// One subscription of a node, as its application sees it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Seen {
+    pub(crate) dialog: Option<u64>,
+    pub(crate) notifier: Option<usize>,
+    /// The node's own tag in that dialog.
+    pub(crate) own_tag: u64,
+    cseq: u32,
+    over: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Watch {
+    now: Option<Instant>,
+    sending: BTreeMap<u64, Sending>,
+    legs: BTreeMap<u64, Leg>,
+    minted: BTreeSet<u64>,
+    asked: BTreeMap<u64, Asked>,
+    /// By Call-ID and remote tag: SUBSCRIBEs that came over a connection.
+    waiting: BTreeMap<u64, u64>,
+    seen: BTreeMap<u64, Seen>,
+    gone: BTreeSet<u64>,
+    came: Vec<Came>,
+    /// Damaged messages have come.
+    damaged: bool,
+    ticks: u64,
+}
+
+/// The rules, and what they have to remember.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Checkers {
+    nodes: Vec<Watch>,
+    /// Which node notifies in a dialog.
+    notifiers: BTreeMap<u64, usize>,
+    violation: Option<Violation>,
+    pub(crate) now: Option<Instant>,
+}
+
+impl Checkers {
+    pub(crate) fn add_node(&mut self) {
+        self.nodes.push(Watch::default());
+    }
+
+    pub(crate) const fn violation(&self) -> Option<&Violation> {
+        self.violation.as_ref()
+    }
+
+    pub(crate) fn fail(&mut self, invariant: Invariant, at: Instant, node: usize, detail: String) {
+        self.violation.get_or_insert(Violation { invariant, at, node, detail });
+    }
+
+    fn complain(&mut self, node: usize, broken: Option<(Invariant, String)>) {
+        if let Some((invariant, detail)) = broken {
+            self.fail(invariant, self.now.unwrap_or(Instant::ZERO), node, detail);
+        }
+    }
+
+    /// What a node's application knows of a subscription.
+    pub(crate) fn seen(&self, node: usize, subscription: u64) -> Option<&Seen> {
+        self.nodes.get(node)?.seen.get(&subscription)
+    }
+
+    /// A message reaches a node.
+    pub(crate) fn delivered(&mut self, node: usize, now: Instant, message: &[u8], mangled: bool, stream: bool) {
+        let Some(watch) = self.nodes.get_mut(node) else { return };
+        watch.advance(now);
+        watch.came.clear();
+        watch.damaged |= mangled;
+        let Some(facts) = Facts::read(message) else { return };
+        if facts.status >= 200 {
+            let mut again = None;
+            if let Some(sending) = watch.sending.get_mut(&key(&[facts.branch])) {
+                sending.open = false;
+                again = Some(sending.dialog);
+            }
+            if let Some(leg) = again.and_then(|dialog| watch.legs.get_mut(&dialog)) {
+                leg.again |= facts.status >= 300 && facts.cseq_method == b"NOTIFY";
+            }
+        } else if facts.is(b"SUBSCRIBE") {
+            let now = watch.now.unwrap_or(now);
+            let asked = watch.asked.entry(request_key(&facts)).or_insert(Asked {
+                expires: facts.expires,
+                mangled,
+                answered: 0,
+                at: now,
+            });
+            asked.mangled |= mangled;
+            if stream {
+                // Its 2xx may wait for room on that connection while the NOTIFY takes another way.
+                watch.ticks = watch.ticks.saturating_add(1);
+                watch.waiting.insert(key(&[facts.call_id, facts.from_tag]), watch.ticks);
+            }
+        } else if facts.is(b"NOTIFY") {
+            watch.came.push(Came {
+                dialog: key(&[facts.call_id, facts.to_tag, facts.from_tag]),
+                reverse: key(&[facts.call_id, facts.from_tag, facts.to_tag]),
+                attempt: key(&[facts.call_id, facts.to_tag]),
+                own_tag: key(&[facts.to_tag]),
+                cseq: facts.cseq,
+                body: key(&[facts.body]),
+                mangled,
+            });
+        }
+    }
+
+    /// A connection of a node is closed: what was open on it has failed.
+    pub(crate) fn stream_closed(&mut self, node: usize, stream: StreamId) {
+        let Some(watch) = self.nodes.get_mut(node) else { return };
+        for sending in watch.sending.values_mut().filter(|sending| sending.stream == Some(stream)) {
+            sending.open = false;
+        }
+    }
+
+    /// A node sends a message.
+    pub(crate) fn sent(&mut self, node: usize, now: Instant, world: Instant, flow: &Flow, message: &[u8]) {
+        self.now = Some(world);
+        if message == b"\r\n" {
+            return;
+        }
+        let Some(watch) = self.nodes.get_mut(node) else { return };
+        let now = watch.advance(now);
+        let Some(facts) = Facts::read(message).filter(Facts::is_whole) else {
+            // A refusal of a damaged request copies what is left of it.
+            if watch.damaged && (message.starts_with(b"SIP/2.0 4") || message.starts_with(b"SIP/2.0 5")) {
+                return;
+            }
+            let text = String::from_utf8_lossy(message).into_owned();
+            self.complain(node, Some((Invariant::WellFormed, text)));
+            return;
+        };
+        let broken = match facts.status {
+            0 => watch.request(now, flow, &facts, message),
+            _ => watch.response(&facts),
+        };
+        if facts.is(b"NOTIFY") {
+            self.notifiers.insert(key(&[facts.call_id, facts.from_tag, facts.to_tag]), node);
+        }
+        self.complain(node, broken);
+    }
+
+    /// A node's application is told something.
+    pub(crate) fn told(&mut self, node: usize, event: &Event) {
+        let Some(watch) = self.nodes.get_mut(node) else { return };
+        let broken = watch.told(event, &self.notifiers);
+        self.complain(node, broken);
+    }
+
+    /// A node comes back after a crash.
+    pub(crate) fn restarted(&mut self, node: usize, store: Store) {
+        let Some(watch) = self.nodes.get_mut(node) else { return };
+        if store == Store::Intact {
+            watch.sending.values_mut().for_each(|sending| sending.open = false);
+            return;
+        }
+        let mut legs = core::mem::take(&mut watch.legs);
+        *watch = Watch { minted: core::mem::take(&mut watch.minted), ..Watch::default() };
+        if store == Store::Stale {
+            // An older clone knows no better; other dialogs of a former life may not come back.
+            for leg in legs.values_mut() {
+                *leg = Leg { was_accepted: leg.was_accepted, ..Leg::default() };
+            }
+        }
+        watch.legs = legs;
+    }
+}
+
+fn request_key(facts: &Facts<'_>) -> u64 {
+    let cseq = facts.cseq.to_be_bytes();
+    key(&[facts.branch, facts.call_id, facts.from_tag, &cseq])
+}
+
+impl Watch {
+    /// The clock as the endpoint sees it: it never goes back.
+    fn advance(&mut self, now: Instant) -> Instant {
+        let now = self.now.map_or(now, |before| before.max(now));
+        self.now = Some(now);
+        now
+    }
+
+    fn is_open(sending: &Sending, now: Instant) -> bool {
+        // The transaction began before its first message left: a connection had to be opened.
+        let slack = Duration::from_secs(if sending.stream.is_some() { 20 } else { 6 });
+        sending.open && !sending.abandoned && now + slack < sending.sent + TIMER_F
+    }
+
+    fn request(&mut self, now: Instant, flow: &Flow, facts: &Facts<'_>, message: &[u8]) -> Option<(Invariant, String)> {
+        let branch = key(&[facts.branch]);
+        let bytes = key(&[message]);
+        let line = || {
+            format!(
+                "{} {} in {} from tag {} to tag {}",
+                text(facts.method),
+                facts.cseq,
+                text(facts.call_id),
+                text(facts.from_tag),
+                text(facts.to_tag)
+            )
+        };
+        if let Some(known) = self.sending.get(&branch) {
+            if known.abandoned {
+                return Some((Invariant::OneInFlight, format!("given up, yet sent again: {}", line())));
+            }
+            if known.bytes != bytes && known.stream.is_none() {
+                return Some((Invariant::SameBytes, line()));
+            }
+            return None;
+        }
+        let dialog = key(&[facts.call_id, facts.from_tag, facts.to_tag]);
+        let notify = facts.is(b"NOTIFY");
+        if facts.is(b"SUBSCRIBE") {
+            self.minted.insert(key(&[facts.call_id, facts.from_tag]));
+        }
+        self.prune(now);
+        self.ticks = self.ticks.saturating_add(1);
+        let waiting = self.waiting.get(&key(&[facts.call_id, facts.to_tag])).copied().unwrap_or(0);
+        let leg = self.legs.entry(dialog).or_default();
+        let known = leg.latest != 0;
+        let mut broken = None;
+        let previous = self.sending.get_mut(&leg.latest);
+        let busy = previous.as_ref().is_some_and(|previous| Self::is_open(previous, now));
+        if known && facts.cseq < leg.cseq {
+            broken = Some((Invariant::CseqBack, format!("{} after {}", line(), leg.cseq)));
+        } else if known && facts.cseq == leg.cseq && previous.as_ref().is_none_or(|p| p.sent + TIMER_F < now) {
+            broken = Some((Invariant::CseqBack, format!("{} again", line())));
+        } else if busy && facts.cseq > leg.cseq && !(notify && leg.accepted.max(waiting) > leg.notified) {
+            broken = Some((Invariant::OneInFlight, format!("{} while {} is open", line(), leg.cseq)));
+        }
+        if let Some(previous) = previous {
+            previous.abandoned |= busy;
+        }
+        let terminated = facts.substate() == b"terminated";
+        if leg.over && !(notify && terminated && (leg.again || facts.cseq == leg.cseq)) {
+            broken = broken.or_else(|| Some((Invariant::NothingAfterEnd, line())));
+        }
+        if notify && !leg.was_accepted && waiting == 0 {
+            broken = broken.or_else(|| Some((Invariant::AcceptedFirst, line())));
+        }
+        leg.over |= notify && terminated;
+        leg.again = false;
+        leg.cseq = leg.cseq.max(facts.cseq);
+        leg.latest = branch;
+        leg.notified = self.ticks;
+        let stream = flow.stream;
+        self.sending.insert(branch, Sending { dialog, sent: now, stream, open: true, abandoned: false, bytes });
+        broken
+    }
+
+    fn response(&mut self, facts: &Facts<'_>) -> Option<(Invariant, String)> {
+        if !facts.answers(b"SUBSCRIBE") || facts.status >= 300 {
+            return None;
+        }
+        let asked = self.asked.get_mut(&request_key(facts))?;
+        let dialog = key(&[facts.call_id, facts.to_tag, facts.from_tag]);
+        // A retransmission of the same answer allows nothing new.
+        if core::mem::replace(&mut asked.answered, dialog) == dialog {
+            return None;
+        }
+        self.ticks = self.ticks.saturating_add(1);
+        let leg = self.legs.entry(dialog).or_default();
+        leg.was_accepted = true;
+        leg.accepted = self.ticks;
+        match (facts.expires, asked.expires) {
+            (None, _) => Some((Invariant::GrantedAboveAsked, String::from("2xx without Expires"))),
+            (Some(granted), Some(asked_for)) if granted > asked_for && !asked.mangled => {
+                Some((Invariant::GrantedAboveAsked, format!("{granted} granted, {asked_for} asked")))
+            }
+            _ => None,
+        }
+    }
+
+    fn told(&mut self, event: &Event, notifiers: &BTreeMap<u64, usize>) -> Option<(Invariant, String)> {
+        let id = match event {
+            Event::Accepted { subscription, .. }
+            | Event::Notify { subscription, .. }
+            | Event::Retrying { subscription, .. }
+            | Event::RefreshFailed { subscription, .. }
+            | Event::Terminated { subscription, .. } => subscription.as_u64(),
+            Event::WatcherGone { watcher, .. } => {
+                let again = !self.gone.insert(watcher.as_u64());
+                return again.then(|| (Invariant::OneEnd, format!("{watcher} is gone twice")));
+            }
+            Event::Refreshed { watcher, .. } | Event::Notified { watcher, .. }
+                if self.gone.contains(&watcher.as_u64()) =>
+            {
+                return Some((Invariant::OneEnd, format!("{watcher} is gone, yet {event:?}")));
+            }
+            _ => return None,
+        };
+        if self.seen.get(&id).is_some_and(|seen| seen.over) {
+            return Some((Invariant::OneEnd, format!("{event:?} after the end")));
+        }
+        match event {
+            Event::Notify { state, cseq, body, .. } => {
+                let body = body.as_ref().map_or(key(&[b""]), |body| key(&[&body.data]));
+                let fits = |came: &Came| came.mangled || (came.cseq == *cseq && came.body == body);
+                let Some(at) = self.came.iter().position(fits) else {
+                    return Some((Invariant::NotifyOnce, format!("{event:?} has not come")));
+                };
+                let came = self.came.remove(at);
+                if came.mangled {
+                    let seen = self.seen.entry(id).or_default();
+                    let order = seen.dialog.is_some() && *cseq <= seen.cseq;
+                    seen.cseq = *cseq;
+                    return order.then(|| (Invariant::NotifyOrder, format!("{event:?} came again")));
+                }
+                if !self.minted.contains(&came.attempt) {
+                    return Some((Invariant::ForeignDialog, format!("{event:?}: no SUBSCRIBE of ours")));
+                }
+                let other = self.seen.iter().find(|(other, seen)| **other != id && seen.dialog == Some(came.dialog));
+                if let Some((other, _)) = other {
+                    return Some((Invariant::ForeignDialog, format!("{event:?} belongs to subscription {other:x}")));
+                }
+                let seen = self.seen.entry(id).or_default();
+                if seen.dialog.is_some_and(|dialog| dialog != came.dialog) {
+                    return Some((Invariant::ForeignDialog, format!("{event:?} is of another dialog")));
+                }
+                if seen.dialog.is_some() && *cseq <= seen.cseq {
+                    return Some((Invariant::NotifyOrder, format!("{event:?} after {}", seen.cseq)));
+                }
+                seen.dialog = Some(came.dialog);
+                seen.cseq = *cseq;
+                seen.own_tag = came.own_tag;
+                seen.notifier = notifiers.get(&came.reverse).copied();
+                if *state == SubscriptionState::Terminated {
+                    self.legs.entry(came.dialog).or_default().over = true;
+                }
+            }
+            Event::Retrying { .. } => {
+                let seen = self.seen.entry(id).or_default();
+                *seen = Seen::default();
+            }
+            Event::Terminated { .. } => {
+                let seen = self.seen.entry(id).or_default();
+                *seen = Seen { over: true, ..Seen::default() };
+            }
+            _ => {}
+        }
+        None
+    }
+
+    /// Forgets what no rule asks about any more.
+    fn prune(&mut self, now: Instant) {
+        if self.sending.len().saturating_add(self.asked.len()) > 2048 {
+            let old = |at: Instant| at + Duration::from_secs(7200) < now;
+            self.sending.retain(|_, sending| !old(sending.sent));
+            self.asked.retain(|_, asked| !old(asked.at));
+        }
+    }
+}
+
+fn text(bytes: &[u8]) -> alloc::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(bytes)
+}

@@ -1,0 +1,178 @@
+//! What an onlooker reads off a message: a reader of its own, so that the
+//! checkers do not believe what the library's parser believes.
+
+/// The parts of a message that the checkers look at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Facts<'a> {
+    /// The method of a request; empty for a response.
+    pub method: &'a [u8],
+    /// The Request-URI of a request.
+    pub uri: &'a [u8],
+    /// The status of a response; 0 for a request.
+    pub status: u16,
+    /// The branch of the topmost Via.
+    pub branch: &'a [u8],
+    /// Call-ID.
+    pub call_id: &'a [u8],
+    /// The tag in From.
+    pub from_tag: &'a [u8],
+    /// The tag in To, empty outside a dialog.
+    pub to_tag: &'a [u8],
+    /// The CSeq number.
+    pub cseq: u32,
+    /// The CSeq method.
+    pub cseq_method: &'a [u8],
+    /// The value of Event.
+    pub event: &'a [u8],
+    /// The value of Subscription-State.
+    pub state: &'a [u8],
+    /// The URI of the first Contact.
+    pub contact: &'a [u8],
+    /// Expires, seconds.
+    pub expires: Option<u32>,
+    /// Min-Expires or Retry-After, seconds.
+    pub delay: Option<u32>,
+    /// What follows the blank line.
+    pub body: &'a [u8],
+}
+
+impl<'a> Facts<'a> {
+    /// Reads the unfolded long or compact field names that this crate, its
+    /// proxy and its peers write. `None` if it has no start line or no end.
+    pub fn read(message: &'a [u8]) -> Option<Self> {
+        let mut facts = Self::default();
+        let (first, mut rest) = line(message)?;
+        if let Some(status) = first.strip_prefix(b"SIP/2.0 ") {
+            facts.status = u16::try_from(number(status.get(..3)?)?).ok()?;
+        } else {
+            let mut words = first.split(|b| *b == b' ');
+            facts.method = words.next()?;
+            facts.uri = words.next()?;
+            if words.next()? != b"SIP/2.0" {
+                return None;
+            }
+        }
+        loop {
+            let (field, next) = line(rest)?;
+            rest = next;
+            if field.is_empty() {
+                break;
+            }
+            facts.take(field);
+        }
+        facts.body = rest;
+        Some(facts)
+    }
+
+    /// Whether all fields are there that every message has.
+    pub const fn is_whole(&self) -> bool {
+        !self.call_id.is_empty() && !self.cseq_method.is_empty()
+    }
+
+    fn take(&mut self, field: &'a [u8]) {
+        let Some(colon) = field.iter().position(|b| *b == b':') else { return };
+        let (name, value) = field.split_at(colon);
+        let value = value.get(1..).unwrap_or_default().trim_ascii();
+        match name {
+            b"Via" | b"v" if self.branch.is_empty() => self.branch = param(value, b"branch").unwrap_or_default(),
+            b"From" | b"f" => self.from_tag = param(value, b"tag").unwrap_or_default(),
+            b"To" | b"t" => self.to_tag = param(value, b"tag").unwrap_or_default(),
+            b"Call-ID" | b"i" => self.call_id = value,
+            b"CSeq" => {
+                let mut words = value.split(|b| *b == b' ').filter(|w| !w.is_empty());
+                self.cseq = words.next().and_then(number).unwrap_or(0);
+                self.cseq_method = words.next().unwrap_or_default();
+            }
+            b"Event" | b"o" => self.event = value,
+            b"Subscription-State" => self.state = value,
+            b"Contact" | b"m" if self.contact.is_empty() => {
+                let start = value.iter().position(|b| *b == b'<').map_or(0, |at| at.saturating_add(1));
+                let inner = value.get(start..).unwrap_or_default();
+                self.contact = inner.split(|b| *b == b'>').next().unwrap_or_default();
+            }
+            b"Expires" => self.expires = number(value),
+            b"Min-Expires" | b"Retry-After" => self.delay = number(value),
+            _ => {}
+        }
+    }
+
+    /// Whether it is a request with this method.
+    pub fn is(&self, method: &[u8]) -> bool {
+        self.method == method
+    }
+
+    /// Whether it is a final response to a request with this method.
+    pub fn answers(&self, method: &[u8]) -> bool {
+        self.status >= 200 && self.cseq_method == method
+    }
+
+    /// The word before the parameters of Subscription-State.
+    pub fn substate(&self) -> &'a [u8] {
+        self.state.split(|b| *b == b';').next().unwrap_or_default().trim_ascii()
+    }
+
+    /// `expires` of Subscription-State, seconds.
+    pub fn state_expires(&self) -> Option<u32> {
+        param(self.state, b"expires").and_then(number)
+    }
+}
+
+fn line(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = text.iter().position(|b| *b == b'\n')?;
+    let (line, rest) = text.split_at_checked(end)?;
+    Some((line.strip_suffix(b"\r").unwrap_or(line), rest.get(1..).unwrap_or_default()))
+}
+
+/// The value of a parameter behind the address, if there is one.
+fn param<'a>(value: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let behind = value.iter().rposition(|b| *b == b'>').map_or(0, |at| at.saturating_add(1));
+    let params = value.get(behind..)?;
+    let found = params.split(|b| *b == b';').skip(1).find_map(|param| {
+        let (own, rest) = param.trim_ascii().split_at_checked(name.len())?;
+        rest.strip_prefix(b"=").filter(|_| own.eq_ignore_ascii_case(name))
+    })?;
+    Some(found.split(|b| *b == b',').next().unwrap_or_default().trim_ascii())
+}
+
+/// A decimal number, clamped to `u32::MAX` (INT-12).
+pub(crate) fn number(text: &[u8]) -> Option<u32> {
+    let digits = text.trim_ascii();
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let value =
+        digits.iter().fold(0u64, |sum, d| sum.saturating_mul(10).saturating_add(u64::from(d.wrapping_sub(b'0'))));
+    Some(u32::try_from(value).unwrap_or(u32::MAX))
+}
+
+/// A key for maps made of parts of messages.
+pub(crate) fn key(parts: &[&[u8]]) -> u64 {
+    // FNV-1a, with a byte between the parts that no SIP token holds.
+    let mut hash = 0xcbf2_9ce4_8422_2325u64;
+    for part in parts {
+        for byte in part.iter().chain(&[0]) {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+    hash
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_of_a_notify() {
+        let text = b"NOTIFY sip:a@10.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.2:5060;branch=z9hG4bKx;rport\r\n\
+            From: <sip:b@x;tag=no>;tag=wb\r\nTo: <sip:a@x>;tag=sa\r\nCall-ID: c\r\nCSeq: 7 NOTIFY\r\n\
+            Contact: <sip:b@10.0.0.2:5060>\r\nSubscription-State: active;expires=99\r\n\r\nbody";
+        let facts = Facts::read(text).unwrap();
+        assert_eq!((facts.from_tag, facts.to_tag, facts.cseq), (&b"wb"[..], &b"sa"[..], 7));
+        assert_eq!(
+            (facts.branch, facts.substate(), facts.state_expires()),
+            (&b"z9hG4bKx"[..], &b"active"[..], Some(99))
+        );
+        assert_eq!((facts.contact, facts.body), (&b"sip:b@10.0.0.2:5060"[..], &b"body"[..]));
+        assert!(Facts::read(b"\r\n\r\n").is_none());
+    }
+}

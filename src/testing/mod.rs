@@ -1,0 +1,38 @@
+//! Deterministic simulation: endpoints, applications and rude strangers on a
+//! network that loses, doubles, delays and damages, all of it repeated byte for
+//! byte by one seed.
+//!
+//! A [`World`] holds nodes (an [`Endpoint`](crate::Endpoint) with an
+//! [`Application`] each) and [`Actor`]s, and jumps from one event to the next:
+//! hours pass in milliseconds. After every step it checks the rules that
+//! [`Invariant`] lists.
+#![doc = include_str!("../../docs/simulation.md")]
+
+mod actor;
+mod checkers;
+mod citizen;
+mod facts;
+mod log;
+mod net;
+mod node;
+mod ops;
+mod rng;
+mod scenario;
+mod settle;
+mod streams;
+mod world;
+
+pub use actor::{Actor, Scene};
+pub use checkers::{Invariant, Violation};
+pub use citizen::{Citizen, PACKAGE};
+pub use facts::Facts;
+pub use log::{Frame, Log};
+pub use net::{Datagram, Fault, FaultCounts, Faults, Network};
+pub use node::{Application, Blueprint, Clock, Node, Store};
+pub use ops::{Choices, Op, Step, Weights, weather};
+pub use rng::Rng;
+pub use scenario::{Options, Outcome, Scenario};
+pub use world::{Figures, World};
+
+#[cfg(test)]
+mod tests;

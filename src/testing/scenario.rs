@@ -1,0 +1,282 @@
+//! A whole simulated day from one number: who there is, what they do, and what
+//! goes wrong; then a time without faults in which everything has to come right.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::time::Duration;
+
+use super::checkers::{TIMER_F, Violation};
+use super::citizen::{Citizen, PACKAGE};
+use super::log::Log;
+use super::net::Faults;
+use super::node::Blueprint;
+use super::ops::{Op, Step, Weights, weather};
+use super::rng::Rng;
+use super::world::{Figures, World};
+use crate::package::{Expires, Forking, Opaque};
+use crate::{Config, Delivery, Instant, Packages};
+
+/// Who there is, drawn from the seed: a swarm leaves out much of what could be,
+/// so that what is left meets often.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Options {
+    /// Nodes that only watch.
+    pub subscribers: u8,
+    /// Nodes that publish, and watch each other.
+    pub notifiers: u8,
+    /// Resources of each.
+    pub resources: u8,
+    /// Least time between two NOTIFYs of one subscription.
+    pub throttle: Duration,
+    /// Whether each fork is a subscription of its own.
+    pub forking: bool,
+    /// Some targets are reached over TCP.
+    pub tcp: bool,
+    /// The subscribers are behind address translators.
+    pub nat: bool,
+    /// How bad the network is at first.
+    pub faults: Faults,
+    /// What is done how often.
+    pub weights: Weights,
+}
+
+impl Options {
+    /// Draws them.
+    pub fn draw(rng: &mut Rng) -> Self {
+        let small = |rng: &mut Rng, n: u64| u8::try_from(rng.below(n)).unwrap_or(0);
+        let tcp = rng.chance(400);
+        Self {
+            subscribers: 1u8.saturating_add(small(rng, 3)),
+            notifiers: 1u8.saturating_add(small(rng, 2)),
+            resources: 1u8.saturating_add(small(rng, 3)),
+            throttle: Duration::from_millis(rng.below(3).saturating_mul(2500)),
+            forking: rng.chance(500),
+            tcp,
+            nat: rng.chance(200),
+            faults: weather(rng, tcp),
+            weights: Weights::default().swarm(rng),
+        }
+    }
+}
+
+/// A run that can be repeated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scenario {
+    /// Where all randomness comes from.
+    pub seed: u64,
+    /// Who there is.
+    pub options: Options,
+    /// What they do.
+    pub steps: Vec<Step>,
+}
+
+/// What became of a run.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Outcome {
+    /// The rule that was broken, if one was.
+    pub violation: Option<Violation>,
+    /// What was seen.
+    pub figures: Figures,
+    /// Simulated time.
+    pub time: Duration,
+    /// What was said, if it was to be kept.
+    pub log: Option<Log>,
+}
+
+const START: Instant = Instant::from_secs(1);
+
+fn address(host: u8) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, host)), 5060)
+}
+
+impl Scenario {
+    /// The scenario of a seed: operations for `time`.
+    pub fn new(seed: u64, time: Duration) -> Self {
+        let mut rng = Rng::new(seed);
+        let options = Options::draw(&mut rng);
+        let steps = Step::draw_for(&mut rng, &options.weights, time);
+        Self { seed, options, steps }
+    }
+
+    fn nodes(&self) -> u8 {
+        self.options.subscribers.saturating_add(self.options.notifiers)
+    }
+
+    fn targets(&self) -> Vec<String> {
+        let mut targets = Vec::new();
+        for node in 0..self.options.notifiers {
+            for resource in 0..self.options.resources {
+                let host = address(node.saturating_add(1)).ip();
+                let transport = if self.options.tcp && resource % 2 == 1 { ";transport=tcp" } else { "" };
+                targets.push(format!("sip:r{resource}@{host}{transport}"));
+            }
+        }
+        targets
+    }
+
+    /// The world before anything happens.
+    pub fn build(&self) -> World<Citizen> {
+        let options = &self.options;
+        let mut world = World::new(self.seed);
+        let mut rng = Rng::new(self.seed ^ 0x5eed);
+        world.set_faults(options.faults);
+        let forking = if options.forking { Forking::All } else { Forking::FirstOnly };
+        let package = Opaque::new(PACKAGE)
+            .with_rate(options.throttle)
+            .with_forking(forking)
+            .with_duration(Expires::new(60, 600, 3600));
+        for at in 0..self.nodes() {
+            let address = address(at.saturating_add(1));
+            let notifier = at < options.notifiers;
+            let mut packages = Packages::new();
+            // The name is a token, and the only one.
+            let _ = packages.register(package.clone());
+            let Ok(mut config) = Config::new(&format!("sip:n{at}@{}", address.ip())) else { continue };
+            if options.nat {
+                config.policy.delivery = Delivery::Flow;
+            }
+            let mut blueprint = Blueprint::new(config, packages, address);
+            blueprint.tcp = options.tcp;
+            if options.nat && !notifier {
+                let outside = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113, at)), 20_000);
+                world.network().add_nat(address, outside);
+                blueprint.advertised = Some(outside);
+            }
+            let count = if notifier { options.resources } else { 0 };
+            let uris = (0..count).map(|resource| format!("sip:r{resource}@{}", address.ip()));
+            let name = format!("{}{at}", if notifier { "notifier" } else { "watcher" });
+            world.add_node(&name, blueprint, Citizen::new(&name, uris, rng.split()));
+        }
+        world
+    }
+
+    /// Runs it. With `keep_log` the messages are kept.
+    pub fn run(&self, keep_log: bool) -> Outcome {
+        let mut world = self.build();
+        if keep_log {
+            world.keep_log();
+        }
+        self.safety(&mut world);
+        if world.violation().is_none() {
+            self.liveness(&mut world);
+        }
+        Outcome {
+            violation: world.violation().cloned(),
+            figures: world.figures(),
+            time: world.now() - START,
+            log: world.log(),
+        }
+    }
+
+    /// Everything may go wrong, and nothing may break a rule.
+    fn safety(&self, world: &mut World<Citizen>) {
+        let targets = self.targets();
+        for (at, step) in self.steps.iter().enumerate() {
+            world.run_for(step.gap);
+            if world.violation().is_some() {
+                return;
+            }
+            self.perform(world, &step.op, &targets);
+            if at % 3 == 0 {
+                world.check_documents(self.options.throttle, false);
+            }
+        }
+    }
+
+    fn perform(&self, world: &mut World<Citizen>, op: &Op, targets: &[String]) {
+        let pick = |nth: u8| usize::from(nth).checked_rem(usize::from(self.nodes())).unwrap_or(0);
+        match *op {
+            Op::Save { node } => world.save(pick(node)),
+            Op::Crash { node, store, down } => world.crash(pick(node), store, down),
+            Op::Clock { node, fault, by } => world.set_clock(pick(node), fault, by),
+            Op::Wall { from, to, both, time } => world.wall(pick(from), pick(to), both, time),
+            Op::Rebind { node } => world.rebind(pick(node)),
+            Op::Cut { node, nth } => world.cut_stream(pick(node), usize::from(nth)),
+            Op::Weather(faults) => world.set_faults(faults),
+            Op::Subscribe { node, target, .. } => {
+                let at = usize::from(target).checked_rem(targets.len()).unwrap_or(0);
+                let target = targets.get(at).map_or("", String::as_str);
+                world.command(pick(node), |app, endpoint, now| app.perform(endpoint, now, op, target));
+            }
+            Op::Refresh { node, .. } | Op::Unsubscribe { node, .. } => {
+                world.command(pick(node), |app, endpoint, now| app.perform(endpoint, now, op, ""));
+            }
+            Op::Publish { node, .. }
+            | Op::Approve { node, .. }
+            | Op::Terminate { node, .. }
+            | Op::Shorten { node, .. }
+            | Op::Replace { node, .. } => {
+                let node = usize::from(node).checked_rem(usize::from(self.options.notifiers)).unwrap_or(0);
+                world.command(node, |app, endpoint, now| app.perform(endpoint, now, op, ""));
+            }
+        }
+    }
+
+    /// Faults stop: every watcher holds the latest state or knows that its
+    /// subscription is over, and what is ended leaves nothing behind.
+    fn liveness(&self, world: &mut World<Citizen>) {
+        world.heal();
+        // Crashed nodes come back, clocks catch up.
+        world.run_for(Duration::from_secs(600));
+        let all = |world: &mut World<Citizen>, what: fn(&mut Citizen, &mut crate::Endpoint, Instant)| {
+            for node in 0..usize::from(self.nodes()) {
+                world.command(node, what);
+            }
+        };
+        all(world, Citizen::become_calm);
+        // The longest duration, the longest back-off.
+        world.run_for(Duration::from_secs(3600 + 2300));
+        all(world, Citizen::publish_all);
+        world.run_for(TIMER_F + self.options.throttle + Duration::from_secs(6));
+        world.check_documents(self.options.throttle, true);
+        all(world, Citizen::leave);
+        for _ in 0..20 {
+            if !world.is_busy() {
+                break;
+            }
+            world.run_for(Duration::from_secs(10));
+            all(world, Citizen::leave);
+        }
+        world.run_for(TIMER_F + Duration::from_secs(10));
+        world.check_empty();
+    }
+
+    /// The shortest list of operations found that breaks the same rule, with
+    /// at most `runs` tries.
+    #[must_use]
+    pub fn shrink(&self, violation: &Violation, runs: usize) -> Self {
+        let mut best = self.clone();
+        let mut left = runs;
+        let fails = |candidate: &Self| {
+            candidate.run(false).violation.is_some_and(|found| found.invariant == violation.invariant)
+        };
+        let mut size = best.steps.len() / 2;
+        while size > 0 && left > 0 {
+            let mut at = 0;
+            let mut shorter = false;
+            while at < best.steps.len() && left > 0 {
+                let end = at.saturating_add(size).min(best.steps.len());
+                let mut candidate = best.clone();
+                let removed: Duration = candidate.steps.drain(at..end).map(|step| step.gap).sum();
+                // First with the time that it took, then without.
+                let kept = candidate.steps.get_mut(at).map(|step| step.gap += removed);
+                left = left.saturating_sub(1);
+                if fails(&candidate) {
+                    best = candidate;
+                    shorter = true;
+                    continue;
+                }
+                let _ = kept;
+                at = end;
+            }
+            if !shorter || size > best.steps.len() {
+                size /= 2;
+            }
+        }
+        best
+    }
+}

@@ -1,0 +1,110 @@
+//! The smallest worlds in which something once went wrong.
+
+use alloc::format;
+use alloc::string::ToString;
+use core::time::Duration;
+
+use super::*;
+use crate::package::Opaque;
+use crate::{Body, Config, Decision, Endpoint, Event, Instant, Packages, Reason, ResourceKey, StreamId, Subscribe};
+
+/// Serves one resource; accepts at once, or leaves it to the policy.
+#[derive(Debug)]
+struct App {
+    accepts: bool,
+}
+
+const DOOR: &str = "sip:door@10.0.0.1";
+
+impl Application for App {
+    fn start(&mut self, endpoint: &mut Endpoint, now: Instant, _: Store) {
+        let door = endpoint.add_resource(&ResourceKey::new(DOOR, "x").unwrap()).unwrap();
+        endpoint.set_state(now, door, Body::from_static("text/plain", b"shut")).unwrap();
+    }
+
+    fn event(&mut self, endpoint: &mut Endpoint, now: Instant, event: &Event) {
+        if let (Event::Subscribe(id), true) = (event, self.accepts) {
+            endpoint.accept(now, *id, Decision::ACCEPT).unwrap();
+        }
+    }
+}
+
+fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// Node 0 has the door, node 1 watches it.
+fn world(seed: u64, accepts: bool, uri: &str) -> World<App> {
+    let mut packages = Packages::new();
+    packages.register(Opaque::new("x").with_rate(Duration::ZERO)).unwrap();
+    let mut world = World::new(seed);
+    for at in 1..=2 {
+        let config = Config::new(&format!("sip:n{at}@10.0.0.{at}")).unwrap();
+        let blueprint = Blueprint::new(config, packages.clone(), format!("10.0.0.{at}:5060").parse().unwrap());
+        world.add_node(&format!("node{at}"), blueprint, App { accepts });
+    }
+    let request = Subscribe::new(uri, "x").unwrap();
+    world.command(1, |_, endpoint, now| endpoint.subscribe(now, request).unwrap());
+    world
+}
+
+fn assert_sound<A: Application>(world: &World<A>) {
+    assert!(world.violation().is_none(), "{}", world.violation().unwrap());
+}
+
+#[test]
+fn a_subscribe_whose_transaction_ended_is_not_accepted_without_a_2xx() {
+    let mut world = world(1, false, DOOR);
+    world.run_for(secs(1));
+    world.set_clock(0, Fault::ClockStall, secs(300));
+    world.run_for(secs(600));
+    assert_sound(&world);
+    assert_eq!(world.node(0).unwrap().endpoint().unwrap().watchers().count(), 0);
+}
+
+#[test]
+fn a_refresh_that_waits_for_a_stream_is_not_sent_after_the_end() {
+    let mut world = world(1, true, "sip:door@10.0.0.1;transport=tcp");
+    world.run_for(secs(1));
+    let stream = StreamId(2);
+    world.command(1, |_, endpoint, now| {
+        let id = endpoint.subscriptions().next().unwrap();
+        endpoint.set_writable(now, stream, false).unwrap();
+        endpoint.refresh(now, id, None).unwrap();
+    });
+    world.command(0, |_, endpoint, now| {
+        let watcher = endpoint.watchers().next().unwrap();
+        endpoint.terminate(now, watcher, &Reason::NoResource, None).unwrap();
+    });
+    world.run_for(secs(1));
+    world.command(1, |_, endpoint, now| endpoint.set_writable(now, stream, true).unwrap());
+    world.run_for(secs(100));
+    assert_sound(&world);
+    world.check_empty();
+    assert_sound(&world);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run_and_another_seed_another() {
+    let trace = |seed| Scenario::new(seed, secs(1800)).run(false).figures;
+    assert_eq!(trace(5), trace(5));
+    assert_ne!(trace(5).trace, trace(6).trace);
+}
+
+#[test]
+fn a_ladder_and_a_capture_show_what_was_said() {
+    let mut world = world(3, true, DOOR);
+    world.keep_log();
+    world.command(1, |_, endpoint, now| {
+        endpoint.subscribe(now, Subscribe::new(DOOR, "x").unwrap()).unwrap();
+    });
+    world.run_for(secs(2));
+    let log = world.log().unwrap();
+    let ladder = log.ladder();
+    assert!(ladder.contains("SUBSCRIBE") && ladder.contains("NOTIFY"), "{ladder}");
+    assert_eq!(ladder.lines().count(), log.frames.len() + 1);
+    let pcap = log.pcap();
+    let frames: usize = log.frames.iter().map(|frame| frame.bytes.len() + 16 + 20 + 8).sum();
+    assert_eq!(pcap.len(), 24 + frames);
+    assert_eq!(Invariant::NoSpin.to_string(), "no spin");
+}
