@@ -105,7 +105,7 @@ pub struct Settings {
 impl Settings {
     /// Authentication in `realm`, which should contain the domain (RFC 3261
     /// section 22.1): SHA-256, `auth`, nonces that live for five minutes, and
-    /// users that are asked for by [`Event::Credentials`](crate::Event::Credentials).
+    /// users that are asked for by an event.
     ///
     /// # Errors
     /// [`ConfigError::Text`] for an empty or overlong realm, or one with
