@@ -11,11 +11,11 @@ use crate::wire::{HostPort, Scheme, Transport, UriBuf};
 /// An address at which we receive.
 #[derive(Debug, Clone)]
 pub(crate) struct Local {
-    transport: Transport,
-    bind: SocketAddr,
+    pub(super) transport: Transport,
+    pub(super) bind: SocketAddr,
     /// The Contact URI behind its scheme.
-    contact: Vec<u8>,
-    gruu: Option<UriBuf>,
+    pub(super) contact: Vec<u8>,
+    pub(super) gruu: Option<UriBuf>,
 }
 
 impl Agent {

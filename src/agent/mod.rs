@@ -17,6 +17,7 @@ mod notify;
 mod resources;
 mod retry;
 mod sending;
+mod snapshot;
 mod subscribe;
 mod subscriptions;
 mod watchers;
@@ -32,6 +33,7 @@ pub use decisions::{Decision, IncomingRef};
 use list::List;
 pub use message::{Origin, OutRequest, OutResponse, Outgoing, RequestId, Tag, Token};
 pub use resources::{ResourceKey, StateSet};
+pub(crate) use snapshot::{Cursor, put_free, put_slots, put_table, read_table};
 pub use subscribe::Subscribe;
 pub use subscriptions::{Scope, SubscriptionInfo};
 pub use watchers::WatcherInfo;
@@ -56,6 +58,7 @@ use incoming::Incoming;
 use locals::Local;
 use message::Subject;
 use resources::Resource;
+use snapshot::Changes;
 use subscriptions::{Attempt, Subscription};
 use watchers::Watcher;
 
@@ -142,6 +145,8 @@ pub struct Agent {
     window: VecDeque<InWindow>,
     /// The last poll stopped for the sake of others.
     work_left: bool,
+    /// What has changed since it was saved, once somebody asked.
+    changes: Option<Box<Changes>>,
 
     events: VecDeque<Event>,
     closing: Option<Close>,
@@ -180,6 +185,7 @@ impl Agent {
             dirty: VecDeque::new(),
             window: VecDeque::new(),
             work_left: false,
+            changes: None,
             events: VecDeque::new(),
             closing: None,
             drained: false,
@@ -302,6 +308,7 @@ impl Agent {
                 if let Some(old) = self.subscriptions.get_mut(sub).and_then(|s| s.destination.replace(flow)) {
                     self.flows.release(&self.entropy, old);
                 }
+                self.note(SubscriptionId(sub));
             }
             Subject::Watcher(watcher) if self.watchers.get(watcher).is_some_and(|w| w.open == Some(id.seq)) => {
                 let Some(flow) = self.flows.intern(&self.entropy, flow) else { return };
@@ -320,6 +327,7 @@ impl Agent {
                 if listed {
                     self.make_ready(watcher.slot);
                 }
+                self.note(WatcherId(watcher));
             }
             Subject::Subscription(_) | Subject::Watcher(_) => {}
         }

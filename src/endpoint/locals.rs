@@ -11,13 +11,13 @@ use crate::wire::{HostPort, Transport, Via};
 pub(super) struct Local {
     pub(super) transport: Transport,
     pub(super) bind: SocketAddr,
-    sent_by: HostPort,
+    pub(super) sent_by: HostPort,
 }
 
 /// The addresses given to `add_local`, in that order; the first that fits is
 /// used.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Locals(Vec<Local>);
+pub(super) struct Locals(pub(super) Vec<Local>);
 
 impl Locals {
     /// Most addresses that are kept.

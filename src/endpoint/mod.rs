@@ -12,6 +12,7 @@ mod locate;
 mod resolver;
 mod respond;
 mod server;
+mod snapshot;
 
 use ::core::net::SocketAddr;
 use alloc::boxed::Box;
@@ -185,6 +186,9 @@ impl Endpoint {
     pub fn handle_stream_opened(&mut self, now: Instant, connect: Option<ConnectId>, flow: Flow) -> Result<(), Misuse> {
         let now = self.advance(now);
         let result = self.core.stream_opened(connect, flow);
+        if result.is_ok() {
+            self.agent.flow_opened(flow);
+        }
         self.settle(now);
         result
     }

@@ -1,0 +1,17 @@
+//! What the agent saves, and how it goes on from it.
+//!
+//! Saved are resources, attempts, subscriptions and watchers with what they
+//! wait for. Not saved are requests in flight, undecided SUBSCRIBEs, queued
+//! answers and events, and the addresses given to `add_local`: those belong to
+//! the life of one process.
+
+mod changes;
+mod digest;
+mod records;
+mod restore;
+mod tables;
+mod transfer;
+
+pub(crate) use changes::Changes;
+pub(crate) use digest::put_table;
+pub(crate) use tables::{Cursor, put_free, put_slots, read_table};
