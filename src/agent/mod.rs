@@ -33,7 +33,6 @@ pub use decisions::{Decision, IncomingRef};
 use list::List;
 pub use message::{Origin, OutRequest, OutResponse, Outgoing, RequestId, Tag, Token};
 pub use resources::{ResourceKey, StateSet};
-pub(crate) use snapshot::{Cursor, put_free, put_slots, put_table, read_table};
 pub use subscribe::Subscribe;
 pub use subscriptions::{Scope, SubscriptionInfo};
 pub use watchers::WatcherInfo;

@@ -13,5 +13,3 @@ mod tables;
 mod transfer;
 
 pub(crate) use changes::Changes;
-pub(crate) use digest::put_table;
-pub(crate) use tables::{Cursor, put_free, put_slots, read_table};

@@ -9,19 +9,20 @@ mod digest;
 mod records;
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Endpoint;
 use super::core::Core;
 use crate::Instant;
-use crate::agent::{Agent, Cursor, put_free, put_slots, read_table};
+use crate::agent::Agent;
 use crate::codec::{Reader, Writer};
 use crate::config::Config;
 use crate::error::RestoreError;
 use crate::id::RawId;
 use crate::io::Io;
 use crate::package::Packages;
-use crate::snapshot::{Restart, SNAPSHOT, open};
+use crate::snapshot::{Cursor, Progress, Restart, SNAPSHOT, SnapshotWriter, open, put_free, put_slots, read_table};
 
 /// The stages of the endpoint's part, in order.
 const STAGES: u8 = 9;
@@ -146,5 +147,21 @@ impl Endpoint {
         for (flow, subscriptions, watchers) in self.agent.succeed(now, &|flow| connections.is_open(flow)) {
             self.core.io.push_back(Io::FlowGone { flow, subscriptions, watchers });
         }
+    }
+}
+
+impl SnapshotWriter {
+    /// Appends the next piece of the snapshot of `endpoint` to `out`, which may
+    /// be emptied between the steps.
+    pub fn step(&mut self, endpoint: &Endpoint, out: &mut Vec<u8>) -> Progress {
+        self.piece(out, |begins, [agent, core], w| {
+            if begins {
+                w.put(&true);
+                endpoint.agent.save_head(w);
+            }
+            let whole = endpoint.agent.save_step(agent, w);
+            core.budget = core.budget.min(agent.budget);
+            whole && endpoint.save_step(core, w)
+        })
     }
 }

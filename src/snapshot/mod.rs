@@ -7,6 +7,7 @@
 //! as what is left of them. It holds no seed, but the identifiers of all
 //! dialogs, and every document: keep it as secret as those are.
 
+mod tables;
 mod values;
 mod writer;
 
@@ -15,6 +16,7 @@ use core::hash::Hasher;
 
 use siphasher::sip::SipHasher24;
 
+pub(crate) use tables::{Cursor, put_free, put_slots, put_table, read_table};
 pub use writer::{Progress, SnapshotWriter};
 
 use crate::Instant;

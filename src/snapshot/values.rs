@@ -3,7 +3,6 @@
 use core::net::{IpAddr, SocketAddr};
 use core::num::NonZeroU32;
 
-use crate::agent::Subscribe;
 use crate::codec::{Get, Put, Reader, Writer};
 use crate::config::Limits;
 use crate::error::RestoreError;
@@ -182,21 +181,6 @@ impl Get for UriBuf {
         Self::parse(r.bytes()?).map_err(|_| RestoreError::Malformed)
     }
 }
-
-fields!(Subscribe {
-    resource,
-    event,
-    expires,
-    accept,
-    from,
-    route,
-    body,
-    fields,
-    flow,
-    auto_refresh,
-    auto_resubscribe,
-    user_data,
-});
 
 fields!(Limits {
     subscriptions,

@@ -6,11 +6,10 @@ use core::hash::Hasher;
 
 use siphasher::sip::SipHasher24;
 
+use super::tables::Cursor;
 use super::{SNAPSHOT, TAIL_LEN, begin, checksum, finish};
 use crate::Instant;
-use crate::agent::{Agent, Cursor};
 use crate::codec::{Mode, Writer};
-use crate::endpoint::Endpoint;
 
 /// What a step came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +21,8 @@ pub enum Progress {
 }
 
 /// Writes a snapshot piece by piece, since a million subscriptions do not fit
-/// one short call. [`Endpoint::snapshot`] and [`Agent::snapshot`] begin one.
+/// one short call. [`Endpoint::snapshot`](crate::Endpoint::snapshot) and
+/// [`Agent::snapshot`](crate::Agent::snapshot) begin one.
 ///
 /// The endpoint may go on between the steps: each object is saved as it is
 /// when its turn comes, and what comes, changes or ends after its turn is
@@ -34,9 +34,7 @@ pub struct SnapshotWriter {
     base: Instant,
     /// Records that one step looks at.
     per_step: u32,
-    begun: bool,
-    agent: Cursor,
-    endpoint: Cursor,
+    cursors: [Cursor; 2],
     check: SipHasher24,
     len: u64,
     done: bool,
@@ -53,44 +51,33 @@ impl SnapshotWriter {
         Self {
             base,
             per_step: per_step.max(1),
-            begun: false,
-            agent: Cursor::default(),
-            endpoint: Cursor::default(),
+            cursors: [Cursor::default(); 2],
             check: checksum(),
             len: 0,
             done: false,
         }
     }
 
-    /// Appends the next piece of the snapshot of `endpoint` to `out`, which may
-    /// be emptied between the steps.
-    pub fn step(&mut self, endpoint: &Endpoint, out: &mut Vec<u8>) -> Progress {
-        self.advance(endpoint.agent(), Some(endpoint), out)
-    }
-
-    /// The same for an [`Agent`] under another stack.
-    pub fn step_agent(&mut self, agent: &Agent, out: &mut Vec<u8>) -> Progress {
-        self.advance(agent, None, out)
-    }
-
-    fn advance(&mut self, agent: &Agent, endpoint: Option<&Endpoint>, out: &mut Vec<u8>) -> Progress {
+    /// Lets `write` append the next piece; it is told whether that is the
+    /// first one, and how far each layer has come, and says whether all is
+    /// written.
+    pub(crate) fn piece(
+        &mut self,
+        out: &mut Vec<u8>,
+        write: impl FnOnce(bool, &mut [Cursor; 2], &mut Writer<'_>) -> bool,
+    ) -> Progress {
         if self.done {
             return Progress::Done;
         }
         let start = out.len();
         let mut w = Writer::new(out, self.base, Mode::Saved);
-        if !self.begun {
-            self.begun = true;
+        if self.len == 0 {
             begin(&mut w, SNAPSHOT);
-            w.put(&endpoint.is_some());
-            agent.save_head(&mut w);
         }
-        self.agent.budget = self.per_step;
-        let mut whole = agent.save_step(&mut self.agent, &mut w);
-        if whole && let Some(endpoint) = endpoint {
-            self.endpoint.budget = self.agent.budget;
-            whole = endpoint.save_step(&mut self.endpoint, &mut w);
+        for cursor in &mut self.cursors {
+            cursor.budget = self.per_step;
         }
+        let whole = write(self.len == 0, &mut self.cursors, &mut w);
         let piece = out.get(start..).unwrap_or_default();
         self.check.write(piece);
         self.len = self.len.saturating_add(piece.len() as u64);

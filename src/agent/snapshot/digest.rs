@@ -7,9 +7,10 @@ use super::super::incoming::Incoming;
 use super::super::locals::Local;
 use super::super::message::{RequestId, Subject};
 use super::super::{Agent, Answer, Close};
-use crate::codec::{Mode, Put, Ranks, Table, Writer, put_list};
+use crate::codec::{Mode, Put, Ranks, Table, Writer};
 use crate::event::Event;
 use crate::id::{Arena, RawId};
+use crate::snapshot::put_table;
 
 tags!(Close { Terminate = 0, Persist = 1 });
 
@@ -22,21 +23,6 @@ fn ranks<T>(arena: &Arena<T>) -> Vec<u32> {
         own
     };
     (0..arena.slots()).map(rank).collect()
-}
-
-/// Writes a table: in full, or (for behaviour) its records in their order.
-pub(crate) fn put_table<T>(w: &mut Writer<'_>, arena: &Arena<T>, put: impl Fn(&mut Writer<'_>, RawId, &T)) {
-    if w.is(Mode::Exact) {
-        for (generation, value) in (0..arena.slots()).filter_map(|slot| arena.slot(slot)) {
-            w.put(&generation);
-            w.put(&value.is_some());
-        }
-        put_list(w, arena.free().iter());
-    }
-    w.put(&arena.len());
-    for (id, value) in arena.iter() {
-        put(w, id, value);
-    }
 }
 
 impl Agent {

@@ -13,6 +13,7 @@ use super::super::flows::FlowId;
 use super::super::list::{Link, Queue};
 use super::super::resources::{Resource, ViewState};
 use super::super::retry::Governor;
+use super::super::subscribe::Subscribe;
 use super::super::subscriptions::{Attempt, CALL_ID_LEN, Subscription};
 use super::super::watchers::Watcher;
 use crate::codec::{Mode, ReadPackage, Reader, Table, Writer, put_list};
@@ -24,6 +25,20 @@ use crate::package::{Body, PackageIndex, Packages};
 use crate::wire::NameAddr;
 
 fields!(Governor { was_established, is_fork, streak, in_hour, hour_began, last });
+fields!(Subscribe {
+    resource,
+    event,
+    expires,
+    accept,
+    from,
+    route,
+    body,
+    fields,
+    flow,
+    auto_refresh,
+    auto_resubscribe,
+    user_data,
+});
 fields!(ViewState { view, version: ident, body });
 
 /// A flow as it was written, and whether its connection had closed.

@@ -10,7 +10,6 @@ use super::super::Agent;
 use super::super::flows::FlowId;
 use super::super::resources::Resource;
 use super::records::{ReadFlow, ReadSubscription, ReadWatcher, get_packages, put_packages};
-use super::tables::read_table;
 use crate::Instant;
 use crate::codec::{Reader, Writer};
 use crate::config::Config;
@@ -19,7 +18,7 @@ use crate::event::{Event, Gone};
 use crate::flow::Flow;
 use crate::id::{RawId, WatcherId};
 use crate::package::Packages;
-use crate::snapshot::{Restart, SNAPSHOT, SnapshotWriter, fingerprint, open};
+use crate::snapshot::{Restart, SNAPSHOT, SnapshotWriter, fingerprint, open, read_table};
 use crate::wire::Transport;
 
 /// By how much CSeq is raised when an agent takes over: more than the requests

@@ -14,9 +14,10 @@ use super::super::resolver::Resolver;
 use super::super::respond::Marks;
 use super::super::server::Server;
 use super::records;
-use crate::agent::{Agent, put_table};
+use crate::agent::Agent;
 use crate::codec::{Mode, Put, Writer, put_list};
 use crate::io::Io;
+use crate::snapshot::put_table;
 
 impl Endpoint {
     /// A digest of all that the endpoint will do, whatever its identifiers:
