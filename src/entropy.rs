@@ -57,6 +57,24 @@ impl Entropy {
         self.values = Self::new(seed, domain).values;
     }
 
+    /// How many values were taken.
+    pub(crate) const fn counter(&self) -> u64 {
+        self.counter
+    }
+
+    /// Goes on behind the value `counter`.
+    pub(crate) const fn resume(&mut self, counter: u64) {
+        self.counter = counter;
+    }
+
+    /// Tells whether two are made of the same seed, and nothing of it.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        let mut hasher = self.values;
+        // No value is taken at zero.
+        hasher.write_u64(0);
+        hasher.finish() ^ self.hash(&[b"seed"])
+    }
+
     /// The next unpredictable value.
     pub(crate) fn next_u64(&mut self) -> u64 {
         self.counter = self.counter.wrapping_add(1);

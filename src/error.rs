@@ -60,6 +60,44 @@ pub enum ConfigError {
     Text,
 }
 
+/// Why a snapshot or a record cannot be taken over. Nothing has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// The bytes are something else.
+    #[error("not a snapshot")]
+    NotASnapshot,
+    /// It was written in a form that this version of the crate does not read.
+    #[error("a snapshot of form {found}")]
+    Version {
+        /// The number of that form.
+        found: u16,
+    },
+    /// The end is missing, or something stands behind it.
+    #[error("the snapshot is not whole")]
+    Truncated,
+    /// Bits have changed since it was written.
+    #[error("the snapshot is damaged")]
+    Checksum,
+    /// It has objects of an event package that is not registered.
+    #[error("an event package is not registered")]
+    UnknownPackage,
+    /// It holds more than this field of [`Limits`](crate::Limits) allows.
+    #[error("more than the limit `{0}` allows")]
+    Limit(&'static str),
+    /// [`Restart::Continue`](crate::Restart::Continue) with another seed, or
+    /// with other limits.
+    #[error("not the seed and the limits of the endpoint that was saved")]
+    NotTheSame,
+    /// Another object lives where a record has to go: records are for the
+    /// endpoint that wrote them, or for one without objects of its own.
+    #[error("another object lives in that place")]
+    Occupied,
+    /// It is whole, yet not what this crate writes.
+    #[error("the snapshot makes no sense")]
+    Malformed,
+}
+
 /// Why a message from the network had no effect. Each reason has a counter in
 /// [`Stats`](crate::Stats).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

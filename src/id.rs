@@ -121,8 +121,14 @@ impl<T> Arena<T> {
         self.chunks.get_mut(slot / CHUNK)?.get_mut(slot % CHUNK)
     }
 
-    /// The slot that the next [`insert`](Self::insert) will use.
-    fn next_slot(&self) -> u32 {
+    /// The slot that the next [`insert`](Self::insert_with) will use.
+    fn next_slot(&mut self) -> u32 {
+        // Those that `place` took are still listed.
+        while let Some(slot) = self.free.last().copied()
+            && self.at(slot).is_some()
+        {
+            self.free.pop();
+        }
         match self.free.last() {
             Some(slot) => *slot,
             None => self.len,
@@ -181,6 +187,71 @@ impl<T> Arena<T> {
         self.free.push(slot);
         self.len = self.len.saturating_sub(1);
         Some(value)
+    }
+
+    /// Slots that were ever used.
+    pub(crate) fn slots(&self) -> u32 {
+        let full = self.chunks.len().saturating_sub(1).saturating_mul(CHUNK);
+        u32::try_from(full.saturating_add(self.chunks.last().map_or(0, Vec::len))).unwrap_or(u32::MAX)
+    }
+
+    /// The generation of a slot that was ever used, and what lives there.
+    pub(crate) fn slot(&self, slot: u32) -> Option<(NonZeroU32, Option<&T>)> {
+        self.entry(slot).map(|entry| (entry.generation, entry.value.as_ref()))
+    }
+
+    /// Free slots; the last one is used next.
+    pub(crate) fn free(&self) -> &[u32] {
+        &self.free
+    }
+
+    /// Drops from the list of free slots what [`place`](Self::place) took.
+    pub(crate) fn tidy_free(&mut self) {
+        let order = core::mem::take(&mut self.free);
+        self.set_free(&order);
+    }
+
+    /// Adds the next slot; for restoring.
+    pub(crate) fn push_slot(&mut self, generation: NonZeroU32, value: Option<T>) {
+        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+            self.chunks.push(Vec::with_capacity(CHUNK.min(self.capacity as usize)));
+        }
+        self.len = self.len.saturating_add(u32::from(value.is_some()));
+        if let Some(chunk) = self.chunks.last_mut() {
+            chunk.push(Entry { generation, value });
+        }
+    }
+
+    /// The order in which free slots are used; what is missing in it comes
+    /// last, what is not free is left out.
+    pub(crate) fn set_free(&mut self, order: &[u32]) {
+        let slots = self.slots();
+        let mut vacant: Vec<bool> = (0..slots).map(|slot| self.at(slot).is_none()).collect();
+        let mut take = |slot: u32| vacant.get_mut(slot as usize).is_some_and(core::mem::take);
+        // From the end, where a slot that is listed twice counts.
+        let mut free: Vec<u32> = order.iter().rev().copied().filter(|slot| take(*slot)).collect();
+        free.extend((0..slots).filter(|slot| take(*slot)));
+        free.reverse();
+        self.free = free;
+    }
+
+    /// Stores a record under an id of its own; `false` if something lives
+    /// there, or if it would be one too many.
+    pub(crate) fn place(&mut self, id: RawId, value: T) -> bool {
+        if self.is_full() || id.slot >= self.capacity || self.at(id.slot).is_some() {
+            return false;
+        }
+        while self.slots() <= id.slot {
+            let slot = self.slots();
+            self.push_slot(NonZeroU32::MIN, None);
+            self.free.push(slot);
+        }
+        // The slot leaves the list when its turn comes: see `next_slot`.
+        if let Some(entry) = self.entry_mut(id.slot) {
+            *entry = Entry { generation: id.generation, value: Some(value) };
+            self.len = self.len.saturating_add(1);
+        }
+        true
     }
 
     /// All records in slot order.

@@ -144,6 +144,9 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+#[macro_use]
+mod codec;
+
 pub mod agent;
 mod config;
 #[cfg(feature = "digest")]
@@ -160,6 +163,7 @@ pub mod machine;
 #[cfg(all(any(doc, doctest), feature = "std"))]
 pub mod manual;
 pub mod package;
+mod snapshot;
 mod stats;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
@@ -175,7 +179,7 @@ pub use config::{
 };
 pub use endpoint::Endpoint;
 pub use entropy::Seed;
-pub use error::{ConfigError, DropReason, Failure, Handled, Misuse, Retry};
+pub use error::{ConfigError, DropReason, Failure, Handled, Misuse, RestoreError, Retry};
 pub use event::{Ending, Event, Explanation, Gone, NotifyResult, ObjectId, Reason, SubscriptionState, TimerKind};
 pub use flow::{Flow, StreamId};
 pub use id::{IncomingId, ResourceId, SubscriptionId, WatcherId};
@@ -184,6 +188,7 @@ pub use io::{
     StreamSummary, Transmit, TransmitId,
 };
 pub use package::{Body, EventPackage, Packages, View};
+pub use snapshot::{Progress, Restart, SnapshotWriter};
 pub use stats::Stats;
 #[cfg(feature = "std")]
 #[cfg_attr(docsrs, doc(cfg(feature = "std")))]

@@ -107,6 +107,11 @@ impl Dialog {
         self.part(Part::Target)
     }
 
+    /// The route set, as a comma list.
+    pub(crate) fn routes(&self) -> &[u8] {
+        self.part(Part::Routes)
+    }
+
     pub(crate) fn event(&self) -> &[u8] {
         self.part(Part::Event)
     }

@@ -31,9 +31,9 @@ pub(crate) struct Rendering {
 /// A NOTIFY in the window: sent less than T1 ago, unanswered.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct InWindow {
-    sent: Instant,
-    watcher: RawId,
-    seq: u32,
+    pub(super) sent: Instant,
+    pub(super) watcher: RawId,
+    pub(super) seq: u32,
 }
 
 impl Agent {

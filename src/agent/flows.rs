@@ -151,7 +151,6 @@ impl Flows {
         self.records.len()
     }
 
-    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &FlowRecord)> {
         self.records.iter().map(|(id, record)| (id.slot, record))
     }

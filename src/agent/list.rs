@@ -25,7 +25,6 @@ pub(crate) struct Link {
     next: u32,
 }
 
-#[cfg(test)]
 impl Link {
     pub(crate) fn after(self) -> Option<u32> {
         Some(self.next).filter(|next| *next != NIL)

@@ -15,16 +15,16 @@ use crate::wire::{HostPort, Scheme, Transport, UriBuf, Via};
 pub(crate) struct Local {
     pub(crate) transport: Transport,
     pub(crate) bind: SocketAddr,
-    sent_by: HostPort,
+    pub(crate) sent_by: HostPort,
     /// The Contact URI behind its scheme.
-    contact: Vec<u8>,
-    gruu: Option<UriBuf>,
+    pub(super) contact: Vec<u8>,
+    pub(super) gruu: Option<UriBuf>,
 }
 
 /// The addresses given to `add_local`, in that order; the first that fits is
 /// used.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Locals(Vec<Local>);
+pub(crate) struct Locals(pub(crate) Vec<Local>);
 
 impl Locals {
     /// Most addresses that are kept.

@@ -17,6 +17,7 @@ mod notify;
 mod resources;
 mod retry;
 mod sending;
+mod snapshot;
 mod subscribe;
 mod subscriptions;
 mod watchers;
@@ -57,6 +58,7 @@ use incoming::Incoming;
 pub(crate) use locals::Locals;
 use message::Subject;
 use resources::Resource;
+use snapshot::Changes;
 use subscriptions::{Attempt, Subscription};
 use watchers::Watcher;
 
@@ -141,6 +143,8 @@ pub struct Agent {
     /// Resources whose state changed.
     dirty: VecDeque<u32>,
     window: VecDeque<InWindow>,
+    /// What has changed since it was saved, once somebody asked.
+    changes: Option<Box<Changes>>,
 
     events: VecDeque<Event>,
     closing: Option<Close>,
@@ -178,6 +182,7 @@ impl Agent {
             waiting: 0,
             dirty: VecDeque::new(),
             window: VecDeque::new(),
+            changes: None,
             events: VecDeque::new(),
             closing: None,
             drained: false,
@@ -305,6 +310,7 @@ impl Agent {
                 if let Some(old) = self.subscriptions.get_mut(sub).and_then(|s| s.destination.replace(flow)) {
                     self.flows.release(&self.entropy, old);
                 }
+                self.note(SubscriptionId(sub));
             }
             Subject::Watcher(watcher) if self.watchers.get(watcher).is_some_and(|w| w.open == Some(id.seq)) => {
                 let Some(flow) = self.flows.intern(&self.entropy, flow) else { return };
@@ -323,6 +329,7 @@ impl Agent {
                 if listed {
                     self.make_ready(watcher.slot);
                 }
+                self.note(WatcherId(watcher));
             }
             Subject::Subscription(_) | Subject::Watcher(_) => {}
         }

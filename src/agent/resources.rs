@@ -49,20 +49,20 @@ const MAX_VIEWS: usize = 64;
 
 /// What the watchers of one view are told.
 #[derive(Debug, Clone)]
-struct ViewState {
-    view: View,
+pub(super) struct ViewState {
+    pub(super) view: View,
     /// The resource's version when it was set.
-    version: u32,
-    body: Body,
+    pub(super) version: u32,
+    pub(super) body: Body,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Resource {
     pub(crate) package: PackageIndex,
     pub(crate) uri: Box<str>,
-    key: Box<[u8]>,
+    pub(super) key: Box<[u8]>,
     /// State per view; view 0 is the full state.
-    states: SmallVec<[ViewState; 1]>,
+    pub(super) states: SmallVec<[ViewState; 1]>,
     /// Raised by every change of any view.
     pub(crate) version: u32,
     /// Removed by the application; its watchers are still to be told.
@@ -134,6 +134,7 @@ impl Agent {
             resources.at(*slot).map_or(0, |r: &Resource| entropy.hash(&[&r.package.0.to_be_bytes(), &r.key]))
         };
         self.resource_index.insert_unique(hash, id.slot, rehash);
+        self.note(ResourceId(id));
         Some(id)
     }
 
@@ -188,6 +189,7 @@ impl Agent {
     /// # Errors
     /// [`Misuse::StaleId`].
     pub fn resource_data(&mut self, resource: ResourceId) -> Result<&mut u64, Misuse> {
+        self.note(resource);
         self.live_mut(resource.0).map(|r| &mut r.user_data).ok_or(Misuse::StaleId)
     }
 
@@ -213,6 +215,7 @@ impl Agent {
         if let Some(resource) = self.live_mut(id.0) {
             resource.removed = true;
         }
+        self.note(id);
         self.retire(id.0.slot);
         Ok(())
     }
@@ -266,6 +269,7 @@ impl Agent {
             record.walk_version = record.version;
             self.dirty.push_back(resource.0.slot);
         }
+        self.note(resource);
         Ok(StateSet::Changed)
     }
 
@@ -278,6 +282,9 @@ impl Agent {
     /// last NOTIFYs are to be sent.
     pub(super) fn retire(&mut self, slot: u32) {
         if self.resources.at(slot).is_some_and(|r| r.removed && r.watchers.is_empty()) {
+            if let Some(id) = self.resources.id_at(slot) {
+                self.note(ResourceId(id));
+            }
             self.resources.remove(slot);
         }
     }

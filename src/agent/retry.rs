@@ -21,13 +21,13 @@ const STABLE: Duration = Duration::from_secs(600);
 pub(crate) struct Governor {
     /// A dialog existed in this subscription's life. A first SUBSCRIBE that
     /// fails is a plain failure (PEER-A15).
-    was_established: bool,
-    is_fork: bool,
+    pub(super) was_established: bool,
+    pub(super) is_fork: bool,
     /// Attempts since the last success.
-    streak: u8,
-    in_hour: u32,
-    hour_began: Option<Instant>,
-    last: Option<Instant>,
+    pub(super) streak: u8,
+    pub(super) in_hour: u32,
+    pub(super) hour_began: Option<Instant>,
+    pub(super) last: Option<Instant>,
 }
 
 impl Governor {

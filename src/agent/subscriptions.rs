@@ -25,7 +25,7 @@ use crate::package::{Body, PackageIndex};
 use crate::wire::{self, HeaderName, MessageView, StatusCode, read};
 
 /// Characters of a Call-ID that we mint.
-const CALL_ID_LEN: usize = 24;
+pub(super) const CALL_ID_LEN: usize = 24;
 
 /// One first SUBSCRIBE, and the dialogs that NOTIFYs made of it.
 #[derive(Debug, Clone)]
@@ -76,11 +76,11 @@ pub(crate) struct Subscription {
     pub(super) document: Option<Body>,
     /// Of the NOTIFY that said terminated.
     pub(super) last_reason: Option<Box<Reason>>,
-    last_retry_after: Option<u32>,
+    pub(super) last_retry_after: Option<u32>,
     /// When the next attempt is due.
     pub(super) retry_at: Option<Instant>,
     pub(super) governor: Governor,
-    user_data: u64,
+    pub(super) user_data: u64,
     pub(super) queued: bool,
 }
 
@@ -233,6 +233,7 @@ impl Agent {
     /// # Errors
     /// [`Misuse::StaleId`].
     pub fn subscription_data(&mut self, id: SubscriptionId) -> Result<&mut u64, Misuse> {
+        self.note(id);
         self.subscriptions.get_mut(id.0).map(|s| &mut s.user_data).ok_or(Misuse::StaleId)
     }
 
@@ -433,6 +434,9 @@ impl Agent {
             None => s.machine.poll_timeout(),
         });
         self.subscription_timers.set(slot, deadline);
+        if let Some(id) = self.subscriptions.id_at(slot) {
+            self.note(SubscriptionId(id));
+        }
     }
 
     pub(super) fn subscription_timer(&self, slot: u32) -> TimerKind {
@@ -563,6 +567,9 @@ impl Agent {
     pub(super) fn remove_subscription(&mut self, slot: u32, close: bool) {
         self.detach(slot, close);
         self.subscription_timers.set(slot, None);
+        if let Some(id) = self.subscriptions.id_at(slot) {
+            self.note(SubscriptionId(id));
+        }
         self.subscriptions.remove(slot);
     }
 

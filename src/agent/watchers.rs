@@ -107,6 +107,7 @@ impl Agent {
     /// # Errors
     /// [`Misuse::StaleId`].
     pub fn watcher_data(&mut self, id: WatcherId) -> Result<&mut u64, Misuse> {
+        self.note(id);
         self.watchers.get_mut(id.0).map(|w| &mut w.user_data).ok_or(Misuse::StaleId)
     }
 
@@ -189,6 +190,7 @@ impl Agent {
         if core::mem::replace(&mut watcher.view, view) != view {
             watcher.machine.mark_dirty(now);
             self.make_ready(id.0.slot);
+            self.note(id);
         }
         Ok(())
     }
@@ -200,12 +202,16 @@ impl Agent {
     /// [`Misuse::StaleId`].
     pub fn report_delivery(&mut self, id: WatcherId, yes: bool) -> Result<(), Misuse> {
         self.watchers.get_mut(id.0).ok_or(Misuse::StaleId)?.report = yes;
+        self.note(id);
         Ok(())
     }
 
     pub(super) fn rearm_watcher(&mut self, slot: u32) {
         let deadline = self.watchers.at(slot).and_then(|w| w.machine.poll_timeout());
         self.watcher_timers.set(slot, deadline);
+        if let Some(id) = self.watchers.id_at(slot) {
+            self.note(WatcherId(id));
+        }
     }
 
     pub(super) fn watcher_timeout(&mut self, now: Instant, slot: u32) {
@@ -237,6 +243,7 @@ impl Agent {
         self.watcher_timers.set(slot, None);
         let Some(id) = self.watchers.id_at(slot) else { return };
         let Some(watcher) = self.watchers.remove(slot) else { return };
+        self.note(WatcherId(id));
         if let Some(seq) = watcher.open {
             self.abandoned.push_back(RequestId { subject: Subject::Watcher(id), seq });
         }

@@ -34,39 +34,39 @@ const MAX_FORWARDS: u32 = 70;
 const COOKIE: &[u8] = b"z9hG4bK";
 
 #[derive(Debug, Clone)]
-struct Client {
-    request: RequestId,
-    method: Method<'static>,
+pub(super) struct Client {
+    pub(super) request: RequestId,
+    pub(super) method: Method<'static>,
     /// The random part of the branch; another one for each attempt.
-    nonce: u64,
+    pub(super) nonce: u64,
     /// What the agent wrote, until it cannot be needed again.
-    head: Vec<u8>,
-    via_at: usize,
-    contact: Option<Placeholder>,
-    body: Bytes,
-    number: Option<(usize, u32)>,
+    pub(super) head: Vec<u8>,
+    pub(super) via_at: usize,
+    pub(super) contact: Option<Placeholder>,
+    pub(super) body: Bytes,
+    pub(super) number: Option<(usize, u32)>,
     /// Since the request was first sent to `flow`.
-    machine: Option<Transaction>,
+    pub(super) machine: Option<Transaction>,
     /// Timer F of the whole, attempts and waits included.
-    expires: Instant,
-    flow: Option<Flow>,
-    plan: Option<Box<Plan>>,
-    seat: Option<Seat>,
+    pub(super) expires: Instant,
+    pub(super) flow: Option<Flow>,
+    pub(super) plan: Option<Box<Plan>>,
+    pub(super) seat: Option<Seat>,
     /// The datagram flow that this request is too large for, and how long to
     /// wait for a stream instead (3261-18.1.1-2).
-    datagrams: Option<Box<(Flow, Instant)>>,
+    pub(super) datagrams: Option<Box<(Flow, Instant)>>,
     /// It goes as a datagram whatever its size.
-    any_size: bool,
+    pub(super) any_size: bool,
     /// It is in the queue.
-    queued: bool,
+    pub(super) queued: bool,
 }
 
 /// Client transactions by slot (which the branch names) and by request.
 #[derive(Debug, Clone)]
 pub(super) struct Clients {
-    list: Arena<Client>,
-    by_request: HashTable<u32>,
-    timers: TimerHeap,
+    pub(super) list: Arena<Client>,
+    pub(super) by_request: HashTable<u32>,
+    pub(super) timers: TimerHeap,
 }
 
 impl Clients {

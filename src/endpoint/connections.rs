@@ -20,21 +20,21 @@ use crate::wire::{Framer, FramerLimits, Transport};
 /// A stream.
 #[derive(Debug, Clone)]
 pub(super) struct Connection {
-    transport: Transport,
-    remote: SocketAddr,
+    pub(super) transport: Transport,
+    pub(super) remote: SocketAddr,
     /// What its certificate proved; empty for connections that we accepted.
-    server_name: Bytes,
+    pub(super) server_name: Bytes,
     /// `None` while it is being opened.
-    flow: Option<Flow>,
+    pub(super) flow: Option<Flow>,
     pub(super) framer: Option<Box<Framer>>,
     /// Framing is lost: nothing more is read, and it is being closed.
     pub(super) closing: bool,
-    blocked: bool,
+    pub(super) blocked: bool,
     /// Client transactions that wait for it or are open on it, by slot.
     pub(super) clients: Vec<u32>,
     /// Server transactions whose response waits for it.
     pub(super) servers: Vec<RawId>,
-    parked: Parked,
+    pub(super) parked: Parked,
 }
 
 /// What waits for a stream to become writable.
@@ -48,11 +48,11 @@ pub(super) struct Parked {
 /// Streams by slot, by the driver's number and by address.
 #[derive(Debug, Clone)]
 pub(super) struct Connections {
-    list: Arena<Connection>,
-    by_stream: HashTable<u32>,
-    by_remote: HashTable<u32>,
+    pub(super) list: Arena<Connection>,
+    pub(super) by_stream: HashTable<u32>,
+    pub(super) by_remote: HashTable<u32>,
     /// For its keys only.
-    entropy: Entropy,
+    pub(super) entropy: Entropy,
 }
 
 /// A way to a peer over a stream.
@@ -150,6 +150,26 @@ impl Connections {
             self.index_stream(stream, id.slot);
         }
         Some(id)
+    }
+
+    /// Builds the indices of streams that were restored.
+    pub(super) fn index_all(&mut self) {
+        let (list, entropy) = (&self.list, &self.entropy);
+        for (id, c) in list.iter() {
+            self.by_remote.insert_unique(remote_hash(entropy, c.transport, c.remote), id.slot, |slot| {
+                list.at(*slot).map_or(0, |c| remote_hash(entropy, c.transport, c.remote))
+            });
+            if let Some(stream) = c.stream() {
+                self.by_stream.insert_unique(stream_hash(entropy, stream), id.slot, |slot| {
+                    list.at(*slot).and_then(Connection::stream).map_or(0, |stream| stream_hash(entropy, stream))
+                });
+            }
+        }
+    }
+
+    /// The streams that cannot be written to.
+    pub(super) fn blocked(&self) -> Vec<Flow> {
+        self.list.iter().filter(|(_, c)| c.blocked).filter_map(|(_, c)| c.flow).collect()
     }
 
     fn index_stream(&mut self, stream: StreamId, slot: u32) {

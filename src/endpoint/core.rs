@@ -65,12 +65,12 @@ pub(super) struct Core {
     pub(super) servers: Servers,
     pub(super) connections: Connections,
     pub(super) resolver: Resolver,
-    ready: VecDeque<Out>,
+    pub(super) ready: VecDeque<Out>,
     pub(super) io: VecDeque<Io>,
     pub(super) up: VecDeque<Up>,
     pub(super) stats: Stats,
-    raws: u32,
-    spare: Vec<Vec<u8>>,
+    pub(super) raws: u32,
+    pub(super) spare: Vec<Vec<u8>>,
 }
 
 impl Core {

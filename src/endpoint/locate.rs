@@ -21,7 +21,7 @@ const MAX_HOPS: usize = 64;
 
 /// One way to a next hop, more or less resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Hop {
+pub(super) enum Hop {
     Naptr {
         name: Bytes,
         secure: bool,
@@ -47,11 +47,11 @@ enum Hop {
 /// The ways to one next hop that were not tried yet.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
-    hops: VecDeque<Hop>,
+    pub(super) hops: VecDeque<Hop>,
     /// The URI's host, which a certificate has to prove.
     pub(super) server_name: Bytes,
     /// An address was given out.
-    tried: bool,
+    pub(super) tried: bool,
 }
 
 /// What to do next.

@@ -12,6 +12,7 @@ mod resolver;
 mod respond;
 mod seats;
 mod server;
+mod snapshot;
 
 use ::core::net::SocketAddr;
 use alloc::boxed::Box;
@@ -189,6 +190,9 @@ impl Endpoint {
     pub fn handle_stream_opened(&mut self, now: Instant, connect: Option<ConnectId>, flow: Flow) -> Result<(), Misuse> {
         let now = self.advance(now);
         let result = self.core.stream_opened(connect, flow);
+        if result.is_ok() {
+            self.agent.flow_opened(flow);
+        }
         self.settle(now);
         result
     }

@@ -37,21 +37,21 @@ pub(super) enum Look {
 }
 
 #[derive(Debug, Clone)]
-struct Entry {
-    question: Question,
+pub(super) struct Entry {
+    pub(super) question: Question,
     /// The answer and the last moment at which it holds; `None` until it came.
-    answer: Option<(Known, Instant)>,
+    pub(super) answer: Option<(Known, Instant)>,
     /// Client transactions that wait for it, by slot.
-    waiters: Vec<u32>,
+    pub(super) waiters: Vec<u32>,
 }
 
 /// The cache. Equal questions are asked once.
 #[derive(Debug, Clone)]
 pub(super) struct Resolver {
-    entries: Arena<Entry>,
-    index: HashTable<u32>,
-    no_naptr: bool,
-    no_srv: bool,
+    pub(super) entries: Arena<Entry>,
+    pub(super) index: HashTable<u32>,
+    pub(super) no_naptr: bool,
+    pub(super) no_srv: bool,
 }
 
 fn hash(entropy: &Entropy, question: &Question) -> u64 {
@@ -139,6 +139,15 @@ impl Resolver {
         };
         entry.answer = Some((known, now.saturating_add(ttl)));
         Some(core::mem::take(&mut entry.waiters))
+    }
+
+    /// Builds the index of entries that were restored.
+    pub(super) fn index_all(&mut self, entropy: &Entropy) {
+        let entries = &self.entries;
+        let rehash = |slot: &u32| entries.at(*slot).map_or(0, |e| hash(entropy, &e.question));
+        for (id, entry) in entries.iter() {
+            self.index.insert_unique(hash(entropy, &entry.question), id.slot, rehash);
+        }
     }
 
     pub(super) fn waiters(&mut self, slot: u32) -> Option<&mut Vec<u32>> {

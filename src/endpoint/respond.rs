@@ -19,10 +19,10 @@ const ERROR_MARGIN: usize = 300;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Marks {
     pub(super) start: usize,
-    to_end: usize,
-    ids_end: usize,
-    routes_end: usize,
-    end: usize,
+    pub(super) to_end: usize,
+    pub(super) ids_end: usize,
+    pub(super) routes_end: usize,
+    pub(super) end: usize,
 }
 
 /// Appends the lines of `message`, which came from `source`, that answers

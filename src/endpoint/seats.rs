@@ -15,8 +15,8 @@ pub(super) enum Home {
 /// A place in the list of a [`Home`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seat {
-    home: Home,
-    at: u32,
+    pub(super) home: Home,
+    pub(super) at: u32,
 }
 
 impl Core {

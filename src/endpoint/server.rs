@@ -28,28 +28,28 @@ use crate::wire::{Message, StatusCode, Transport};
 const MAX_DATA: usize = 16_384;
 
 #[derive(Debug, Clone)]
-struct Server {
-    machine: Transaction,
-    arrived: Instant,
+pub(super) struct Server {
+    pub(super) machine: Transaction,
+    pub(super) arrived: Instant,
     /// When the 100 was due that is repeated.
-    trying_at: Option<Instant>,
+    pub(super) trying_at: Option<Instant>,
     /// Where the answer goes, and where to connect to when that has closed.
-    flow: Flow,
-    backup: Option<SocketAddr>,
+    pub(super) flow: Flow,
+    pub(super) backup: Option<SocketAddr>,
     /// Ends an answer that waits for a connection or for writability.
-    expires: Option<Instant>,
+    pub(super) expires: Option<Instant>,
     /// The keys, then the lines copied from the request or the final response.
-    data: Vec<u8>,
-    key_end: usize,
-    merge_end: usize,
-    marks: Marks,
+    pub(super) data: Vec<u8>,
+    pub(super) key_end: usize,
+    pub(super) merge_end: usize,
+    pub(super) marks: Marks,
     /// The To tag of answers; `None` if the request has one.
-    tag: Option<Range<usize>>,
+    pub(super) tag: Option<Range<usize>>,
     /// `data` holds the final response.
-    answered: bool,
+    pub(super) answered: bool,
     /// A CANCEL came before the answer.
-    cancelled: bool,
-    queued: bool,
+    pub(super) cancelled: bool,
+    pub(super) queued: bool,
 }
 
 impl Server {
@@ -70,10 +70,10 @@ impl Server {
 /// Server transactions by slot, by key, and by what merged requests share.
 #[derive(Debug, Clone)]
 pub(super) struct Servers {
-    list: Arena<Server>,
-    by_key: HashTable<u32>,
-    by_merge: HashTable<u32>,
-    timers: TimerHeap,
+    pub(super) list: Arena<Server>,
+    pub(super) by_key: HashTable<u32>,
+    pub(super) by_merge: HashTable<u32>,
+    pub(super) timers: TimerHeap,
 }
 
 impl Servers {

@@ -4,6 +4,8 @@
 //! and whenever [`Fired::Retransmit`] is returned. A transaction that reaches
 //! [`State::Terminated`] is to be dropped at once.
 
+mod snapshot;
+
 use core::time::Duration;
 
 use super::Timers;

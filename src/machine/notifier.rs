@@ -13,6 +13,7 @@ use super::{ReasonCode, Substate, Wrong, secs, to_millis};
 use crate::Instant;
 use crate::time::earliest;
 
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod types;

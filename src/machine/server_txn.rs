@@ -6,6 +6,8 @@
 //! [`Again`] says so. A transaction that reaches [`State::Terminated`] is to be
 //! dropped at once.
 
+mod snapshot;
+
 use core::time::Duration;
 
 use super::{Timers, Wrong};

@@ -19,10 +19,12 @@ mod ending;
 mod flags;
 mod results;
 mod schedule;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod types;
 
+pub(crate) use snapshot::put_as_it_is;
 pub use types::{
     Cause, Delivery, End, Kind, NotifyIn, Outcome, Params, Refresh, SubscribeOut, SubscribeResult, TimerKind, Violation,
 };

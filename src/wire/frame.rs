@@ -223,8 +223,21 @@ impl Framer {
         self.message_since.filter(|_| self.buffered() > 0)
     }
 
-    fn pending(&self) -> &[u8] {
+    /// What was received and not given out.
+    pub(crate) fn pending(&self) -> &[u8] {
         self.buffer.get(self.taken..).unwrap_or_default()
+    }
+
+    /// Whether the octets before were the first half of a ping.
+    pub(crate) const fn is_half_ping(&self) -> bool {
+        matches!(self.state, State::Boundary { half_ping: true })
+    }
+
+    /// A framer that goes on where another one stopped.
+    pub(crate) fn resume(limits: FramerLimits, half_ping: bool, pending: &[u8], times: [Option<Instant>; 2]) -> Self {
+        let [last_activity, message_since] = times;
+        let state = State::Boundary { half_ping };
+        Self { limits, buffer: pending.to_vec(), taken: 0, state, last_activity, message_since }
     }
 
     fn cut(&mut self) -> Result<Option<Cut>, FramingLost> {

@@ -58,6 +58,14 @@ pub(super) enum Ending {
 }
 
 impl Flags {
+    pub(super) const fn bits(self) -> u16 {
+        self.0
+    }
+
+    pub(super) const fn from_bits(bits: u16) -> Self {
+        Self(bits)
+    }
+
     pub(super) const fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0
     }

@@ -1,0 +1,66 @@
+//! Which objects have changed since they were last saved.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
+
+use super::super::Agent;
+use crate::event::ObjectId;
+use crate::id::{RawId, ResourceId, SubscriptionId, WatcherId};
+
+/// Objects in the order in which they have to be saved: a watcher needs its
+/// resource.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Changes {
+    changed: BTreeSet<(u8, RawId)>,
+}
+
+fn key(object: ObjectId) -> (u8, RawId) {
+    match object {
+        ObjectId::Resource(id) => (0, id.0),
+        ObjectId::Subscription(id) => (1, id.0),
+        ObjectId::Watcher(id) => (2, id.0),
+    }
+}
+
+fn object((table, id): (u8, RawId)) -> ObjectId {
+    match table {
+        0 => ResourceId(id).into(),
+        1 => SubscriptionId(id).into(),
+        _ => WatcherId(id).into(),
+    }
+}
+
+impl Agent {
+    /// An object that has changed since this call last named it, or that is
+    /// over; `None` when all are told. The first call names every object, and
+    /// begins the recording, which costs nothing before.
+    ///
+    /// Each object is named once, however often it changed. Save what
+    /// [`export`](Self::export) gives for it; when that says
+    /// [`Misuse::StaleId`](crate::Misuse::StaleId), it is over, and its saved
+    /// record has to go. Whoever does not call this for so long that twice as
+    /// many objects wait here as can live at a time misses the end of some.
+    pub fn poll_changed(&mut self) -> Option<ObjectId> {
+        let changes = match &mut self.changes {
+            Some(changes) => changes,
+            none => {
+                let mut all = Changes::default();
+                all.changed.extend(self.resources.iter().map(|(id, _)| key(ResourceId(id).into())));
+                all.changed.extend(self.subscriptions.iter().map(|(id, _)| key(SubscriptionId(id).into())));
+                all.changed.extend(self.watchers.iter().map(|(id, _)| key(WatcherId(id).into())));
+                none.insert(Box::new(all))
+            }
+        };
+        changes.changed.pop_first().map(object)
+    }
+
+    /// Remembers that an object has changed, or is over.
+    pub(in crate::agent) fn note(&mut self, object: impl Into<ObjectId>) {
+        let Some(changes) = &mut self.changes else { return };
+        let limits = &self.config.limits;
+        let live = u64::from(limits.subscriptions) + u64::from(limits.watchers) + u64::from(limits.resources);
+        if (changes.changed.len() as u64) < live.saturating_mul(2) {
+            changes.changed.insert(key(object.into()));
+        }
+    }
+}

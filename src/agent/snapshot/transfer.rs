@@ -1,0 +1,311 @@
+//! One object at a time, out of one agent and into another.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::super::Agent;
+use super::super::subscriptions::Attempt;
+use super::records::{ReadSubscription, ReadWatcher, get_packages, put_packages};
+use crate::Instant;
+use crate::codec::{Mode, Reader, Writer};
+use crate::error::{Misuse, RestoreError};
+use crate::event::ObjectId;
+use crate::id::{RawId, ResourceId, SubscriptionId, WatcherId};
+use crate::package::PackageIndex;
+use crate::snapshot::{RECORD, open, seal};
+
+const RESOURCE: u64 = 0;
+const SUBSCRIPTION: u64 = 1;
+const WATCHER: u64 = 2;
+
+impl Agent {
+    /// Appends the record of one object at `now` to `out`: what
+    /// [`import`](Self::import) needs to make it live elsewhere. A watcher's
+    /// record names its resource, but does not hold the state.
+    ///
+    /// # Errors
+    /// [`Misuse::StaleId`].
+    pub fn export(&self, now: Instant, object: impl Into<ObjectId>, out: &mut Vec<u8>) -> Result<(), Misuse> {
+        let start = out.len();
+        let mut w = Writer::new(out, now.max(self.now), Mode::Saved);
+        crate::snapshot::begin(&mut w, RECORD);
+        match object.into() {
+            ObjectId::Resource(ResourceId(id)) => {
+                let resource = self.resources.get(id).ok_or(Misuse::StaleId).inspect_err(|_| w.out.truncate(start))?;
+                head(&mut w, RESOURCE, id);
+                put_packages(&mut w, &self.packages, Some(resource.package));
+                self.put_resource(&mut w, resource);
+            }
+            ObjectId::Subscription(SubscriptionId(id)) => {
+                let record =
+                    self.subscriptions.get(id).ok_or(Misuse::StaleId).inspect_err(|_| w.out.truncate(start))?;
+                head(&mut w, SUBSCRIPTION, id);
+                put_packages(&mut w, &self.packages, Some(record.package));
+                self.put_attempt_of(&mut w, id, record);
+                if let Some(attempt) = record.attempt.and_then(|slot| self.attempts.at(slot)) {
+                    self.put_attempt(&mut w, attempt);
+                }
+                self.put_subscription(&mut w, record);
+            }
+            ObjectId::Watcher(WatcherId(id)) => {
+                let watcher = self.watchers.get(id);
+                let resource = watcher.and_then(|watcher| self.resources.at(watcher.resource));
+                let (Some(watcher), Some(resource)) = (watcher, resource) else {
+                    w.out.truncate(start);
+                    return Err(Misuse::StaleId);
+                };
+                head(&mut w, WATCHER, id);
+                put_packages(&mut w, &self.packages, Some(resource.package));
+                w.put(&resource.uri);
+                w.put(&resource.key);
+                w.put(&resource.removed);
+                self.put_watcher(&mut w, watcher);
+            }
+        }
+        seal(out, start);
+        Ok(())
+    }
+
+    /// Takes over an object that [`export`](Self::export) wrote `age` ago, in
+    /// this agent's place of the same name. One that lives here under the same
+    /// id is replaced. A watcher whose resource is not known here adds it,
+    /// without state.
+    ///
+    /// Nothing is sent on account of it before [`take_over`](Self::take_over)
+    /// was called and outputs are polled. Call
+    /// [`handle_timeout`](Self::handle_timeout) only then.
+    ///
+    /// # Errors
+    /// See [`RestoreError`]; nothing has changed.
+    pub fn import(&mut self, now: Instant, age: Duration, record: &[u8]) -> Result<ObjectId, RestoreError> {
+        let now = self.advance(now);
+        let mut r = Reader::new(open(record, RECORD)?, now, age);
+        let kind = r.word()?;
+        let id: RawId = r.get()?;
+        get_packages(&mut r, &self.packages)?;
+        let object = match kind {
+            RESOURCE => self.import_resource(&mut r, id)?.into(),
+            SUBSCRIPTION => self.import_subscription(&mut r, id)?.into(),
+            WATCHER => self.import_watcher(&mut r, id)?.into(),
+            _ => return Err(RestoreError::Malformed),
+        };
+        self.note(object);
+        Ok(object)
+    }
+
+    fn import_resource(&mut self, r: &mut Reader<'_>, id: RawId) -> Result<ResourceId, RestoreError> {
+        let mut new = self.get_resource(r)?;
+        ends(r)?;
+        let known = self.find_resource(new.package, &new.key);
+        if known.is_some_and(|known| known != id) {
+            return Err(RestoreError::Occupied);
+        }
+        if let Some(old) = self.resources.get_mut(id) {
+            if (old.package, &old.key) != (new.package, &new.key) {
+                return Err(RestoreError::Occupied);
+            }
+            new.watchers = core::mem::take(&mut old.watchers);
+            if old.removed != new.removed {
+                self.unindex_resource(id.slot);
+            }
+            if let Some(old) = self.resources.get_mut(id) {
+                *old = new;
+            }
+        } else if !place(&mut self.resources, id, new) {
+            return Err(occupied(&self.resources, id, "resources"));
+        }
+        if known.is_none() {
+            self.index_resource(id.slot);
+        }
+        self.retire(id.slot);
+        Ok(ResourceId(id))
+    }
+
+    fn import_watcher(&mut self, r: &mut Reader<'_>, id: RawId) -> Result<WatcherId, RestoreError> {
+        let package = r.packages.first().and_then(Option::as_ref).ok_or(RestoreError::UnknownPackage)?.index;
+        let (uri, key, removed) = (r.text()?, r.bytes()?, r.get()?);
+        let ReadWatcher { mut watcher, flow, destination } = self.get_watcher(r)?;
+        ends(r)?;
+        if watcher.machine.is_gone() {
+            return Err(RestoreError::Malformed);
+        }
+        match self.watchers.get(id) {
+            Some(old) if old.nonce != watcher.nonce => return Err(RestoreError::Occupied),
+            None if self.watchers.is_full() || id.slot >= self.config.limits.watchers => {
+                return Err(RestoreError::Limit("watchers"));
+            }
+            None if self.watchers.at(id.slot).is_some() => return Err(RestoreError::Occupied),
+            _ => {}
+        }
+        // What may fail comes first.
+        let flow = self.adopt_flow(Some(flow))?.ok_or(RestoreError::Malformed)?;
+        watcher.flow = flow;
+        watcher.destination = match self.adopt_flow(destination) {
+            Ok(destination) => destination,
+            Err(error) => {
+                self.flows.release(&self.entropy, flow);
+                return Err(error);
+            }
+        };
+        let index = PackageIndex(package);
+        let known = self.find_resource(index, key);
+        let full = known.is_none() && self.resources.is_full();
+        let crowded = known.and_then(|known| self.resources.get(known)).is_some_and(|resource| {
+            let others = resource.watchers.len().saturating_sub(usize::from(self.watchers.get(id).is_some()));
+            others >= self.config.limits.watchers_per_resource as usize
+        });
+        if full || crowded {
+            self.flows.release(&self.entropy, flow);
+            if let Some(destination) = watcher.destination {
+                self.flows.release(&self.entropy, destination);
+            }
+            return Err(RestoreError::Limit(if full { "resources" } else { "watchers_per_resource" }));
+        }
+        let resource = match known {
+            Some(resource) => resource,
+            None => self.insert_resource(index, uri, key.to_vec()).ok_or(RestoreError::Limit("resources"))?,
+        };
+        if known.is_none() && removed {
+            self.unindex_resource(resource.slot);
+        }
+        // The list keeps the resource while the watcher is exchanged.
+        let before = self.watchers.get(id).is_some();
+        watcher.resource = resource.slot;
+        if before {
+            self.exchange_watcher(id, watcher);
+        } else {
+            let _ = place(&mut self.watchers, id, watcher);
+            self.seat_watcher(id.slot, resource.slot)?;
+        }
+        self.resume_watcher(id.slot);
+        Ok(WatcherId(id))
+    }
+
+    /// The newer record of a watcher that is here already.
+    fn exchange_watcher(&mut self, id: RawId, mut new: super::super::watchers::Watcher) {
+        self.leave_window(id.slot);
+        self.unlink(id.slot);
+        let Some(old) = self.watchers.get_mut(id) else { return };
+        new.resource = old.resource;
+        new.position = old.position;
+        new.owed = old.owed;
+        let old = core::mem::replace(old, new);
+        self.flows.release(&self.entropy, old.flow);
+        if let Some(destination) = old.destination {
+            self.flows.release(&self.entropy, destination);
+        }
+    }
+
+    fn import_subscription(&mut self, r: &mut Reader<'_>, id: RawId) -> Result<SubscriptionId, RestoreError> {
+        let attempt = match Self::get_attempt_of(r)? {
+            Some((attempt, _)) => Some((attempt, Self::get_attempt(r)?)),
+            None => None,
+        };
+        let ReadSubscription { mut record, destination } = self.get_subscription(r)?;
+        ends(r)?;
+        if record.machine.is_spent() || (attempt.is_none() && record.retry_at.is_none()) {
+            return Err(RestoreError::Malformed);
+        }
+        let attempt = attempt.filter(|_| record.retry_at.is_none());
+        let before = self.subscriptions.get(id).is_some();
+        if !before && (self.subscriptions.is_full() || id.slot >= self.config.limits.subscriptions) {
+            return Err(RestoreError::Limit("subscriptions"));
+        }
+        if !before && self.subscriptions.at(id.slot).is_some() {
+            return Err(RestoreError::Occupied);
+        }
+        if let Some((attempt_id, new)) = &attempt {
+            match self.attempts.get(*attempt_id) {
+                Some(old) if (old.nonce, old.call_id) != (new.nonce, new.call_id) => {
+                    return Err(RestoreError::Occupied);
+                }
+                None if self.attempts.at(attempt_id.slot).is_some() => return Err(RestoreError::Occupied),
+                None if self.attempts.is_full() => return Err(RestoreError::Limit("subscriptions")),
+                _ => {}
+            }
+        }
+        record.destination = self.adopt_flow(destination)?;
+        if before {
+            // Its attempt stays, for what the record says of it.
+            self.remove_subscription(id.slot, false);
+        }
+        if !place(&mut self.subscriptions, id, record) {
+            return Err(RestoreError::Occupied);
+        }
+        if let Some((attempt_id, new)) = attempt {
+            self.import_attempt(attempt_id, new);
+            if self.attempts.get(attempt_id).is_some() && self.seat_fork(id.slot, attempt_id.slot).is_ok() {
+                if let Some(record) = self.subscriptions.at_mut(id.slot) {
+                    record.attempt = Some(attempt_id.slot);
+                }
+                self.open_window(attempt_id.slot);
+            }
+        }
+        self.resume_subscription(id.slot);
+        Ok(SubscriptionId(id))
+    }
+
+    fn import_attempt(&mut self, id: RawId, mut new: Attempt) {
+        if let Some(old) = self.attempts.get_mut(id) {
+            new.subscriptions = core::mem::take(&mut old.subscriptions);
+            *old = new;
+        } else {
+            let _ = place(&mut self.attempts, id, new);
+        }
+    }
+
+    /// Drops an object without a word to anybody: it lives elsewhere now, or
+    /// is over there. A resource has to be without watchers.
+    ///
+    /// # Errors
+    /// [`Misuse::StaleId`]; [`Misuse::WrongState`] for a resource that is watched.
+    pub fn forget(&mut self, now: Instant, object: impl Into<ObjectId>) -> Result<(), Misuse> {
+        self.advance(now);
+        match object.into() {
+            ObjectId::Resource(ResourceId(id)) => {
+                let resource = self.resources.get(id).ok_or(Misuse::StaleId)?;
+                if !resource.watchers.is_empty() {
+                    return Err(Misuse::WrongState);
+                }
+                self.unindex_resource(id.slot);
+                self.retire(id.slot);
+            }
+            ObjectId::Subscription(SubscriptionId(id)) => {
+                self.subscriptions.get(id).ok_or(Misuse::StaleId)?;
+                self.remove_subscription(id.slot, false);
+            }
+            ObjectId::Watcher(WatcherId(id)) => {
+                self.watchers.get(id).ok_or(Misuse::StaleId)?;
+                self.remove_watcher(id.slot);
+            }
+        }
+        Ok(())
+    }
+
+    /// The resource in `slot` is known by its name no more.
+    fn unindex_resource(&mut self, slot: u32) {
+        let Some(resource) = self.resources.at_mut(slot) else { return };
+        resource.removed = true;
+        let hash = self.entropy.hash(&[&resource.package.0.to_be_bytes(), &resource.key]);
+        if let Ok(entry) = self.resource_index.find_entry(hash, |other| *other == slot) {
+            entry.remove();
+        }
+    }
+}
+
+fn head(w: &mut Writer<'_>, kind: u64, id: RawId) {
+    w.word(kind);
+    w.put(&id);
+}
+
+fn ends(r: &Reader<'_>) -> Result<(), RestoreError> {
+    if r.is_empty() { Ok(()) } else { Err(RestoreError::Malformed) }
+}
+
+fn place<T>(arena: &mut crate::id::Arena<T>, id: RawId, value: T) -> bool {
+    arena.place(id, value)
+}
+
+fn occupied<T>(arena: &crate::id::Arena<T>, id: RawId, limit: &'static str) -> RestoreError {
+    if arena.at(id.slot).is_some() { RestoreError::Occupied } else { RestoreError::Limit(limit) }
+}

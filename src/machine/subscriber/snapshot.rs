@@ -1,0 +1,135 @@
+//! What a successor has to know of the subscriber's machine.
+
+use super::flags::{Ending, Flags};
+use super::{Kind, State, Subscription};
+use crate::codec::{Get, Mode, Put, Reader, Writer};
+use crate::error::RestoreError;
+
+tags!(State { Init = 0, NotifyWait = 1, Pending = 2, Active = 3, Terminated = 4 });
+tags!(Kind { Initial = 0, Refresh = 1, Unsubscribe = 2, Fetch = 3 });
+tags!(Ending {
+    ByNotifier = 0,
+    Refused = 1,
+    NoNotify = 2,
+    Expired = 3,
+    TimedOut = 4,
+    Transport = 5,
+    Confirmed = 6,
+    Unconfirmed = 7,
+    Fetched = 8,
+});
+
+impl Subscription {
+    /// The same subscription once its SUBSCRIBE in flight is forgotten: it is
+    /// to be sent again, since nobody will learn of its answer. A first one
+    /// goes out in the same attempt, so that a NOTIFY to either is taken.
+    pub(crate) const fn succeeded(mut self) -> Self {
+        let Some(kind) = self.in_flight else { return self };
+        self.in_flight = None;
+        self.flags.set(Flags::RESEND, false);
+        self.flags.set(Flags::TIMED_OUT, false);
+        self.timer_n = None;
+        if matches!(self.state, State::NotifyWait) {
+            self.state = State::Init;
+            self.want = Some(kind);
+        } else if self.want.is_none() {
+            self.refresh_at = None;
+            self.want = Some(match kind {
+                Kind::Initial | Kind::Refresh => Kind::Refresh,
+                Kind::Fetch | Kind::Unsubscribe => Kind::Unsubscribe,
+            });
+        }
+        self
+    }
+
+    /// Whether it is over and was told to be.
+    pub(crate) const fn is_spent(&self) -> bool {
+        matches!(self.state, State::Terminated) && self.news == 0
+    }
+}
+
+impl Put for Subscription {
+    fn put(&self, w: &mut Writer<'_>) {
+        let this = if w.is(Mode::Saved) { self.succeeded() } else { *self };
+        put_as_it_is(&this, w);
+    }
+}
+
+/// Without [`Subscription::succeeded`]: for what forks are made of.
+pub(crate) fn put_as_it_is(this: &Subscription, w: &mut Writer<'_>) {
+    let Subscription {
+        deadline,
+        timer_n,
+        fork_window,
+        refresh_at,
+        last_sent,
+        asked,
+        sent,
+        default_expires,
+        floor_millis,
+        granted,
+        received,
+        retry_after,
+        jitter,
+        status,
+        news,
+        state,
+        ending,
+        reason,
+        failures,
+        in_flight,
+        want,
+        flags,
+    } = this;
+    w.put(deadline);
+    w.put(timer_n);
+    w.put(fork_window);
+    w.put(refresh_at);
+    w.put(last_sent);
+    w.put(asked);
+    w.put(sent);
+    w.put(default_expires);
+    w.put(floor_millis);
+    w.put(granted);
+    w.put(received);
+    w.put(retry_after);
+    w.ident(jitter);
+    w.put(status);
+    w.put(news);
+    w.put(state);
+    w.put(ending);
+    w.put(reason);
+    w.put(failures);
+    w.put(in_flight);
+    w.put(want);
+    w.put(&flags.bits());
+}
+
+impl Get for Subscription {
+    fn get(r: &mut Reader<'_>) -> Result<Self, RestoreError> {
+        Ok(Self {
+            deadline: r.get()?,
+            timer_n: r.get()?,
+            fork_window: r.get()?,
+            refresh_at: r.get()?,
+            last_sent: r.get()?,
+            asked: r.get()?,
+            sent: r.get()?,
+            default_expires: r.get()?,
+            floor_millis: r.get()?,
+            granted: r.get()?,
+            received: r.get()?,
+            retry_after: r.get()?,
+            jitter: r.get()?,
+            status: r.get()?,
+            news: r.get()?,
+            state: r.get()?,
+            ending: r.get()?,
+            reason: r.get()?,
+            failures: r.get()?,
+            in_flight: r.get()?,
+            want: r.get()?,
+            flags: Flags::from_bits(r.get()?),
+        })
+    }
+}

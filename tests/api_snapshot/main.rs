@@ -1,0 +1,4 @@
+//! Snapshots, restarts, standbys and records of single objects.
+
+mod basics;
+mod world;
