@@ -288,7 +288,7 @@ impl Agent {
     /// it cannot go back behind what was sent meanwhile, and connections are
     /// gone, with the same effect as
     /// [`handle_flow_gone`](Self::handle_flow_gone). [`Agent::restore`] does
-    /// this by itself with [`Restart::Fresh`](crate::Restart::Fresh).
+    /// this by itself with [`Restart::Fresh`].
     pub fn take_over(&mut self, now: Instant) {
         let _ = self.succeed(now, &|_| false);
     }
