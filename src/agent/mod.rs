@@ -301,18 +301,28 @@ impl Agent {
         }
     }
 
+    /// Whether the answer to this request would be of interest.
+    pub(crate) fn awaits(&self, id: &RequestId) -> bool {
+        let open = match id.subject {
+            Subject::Subscription(sub) => self.subscriptions.get(sub).and_then(|s| s.open),
+            Subject::Watcher(watcher) => self.watchers.get(watcher).and_then(|w| w.open),
+        };
+        open == Some(id.seq)
+    }
+
     /// The stack has found where the next hop of this request is: later
     /// requests of the same dialog carry it as their destination.
     pub fn set_destination(&mut self, id: RequestId, flow: Flow) {
         match id.subject {
-            Subject::Subscription(sub) if self.subscriptions.get(sub).is_some_and(|s| s.open == Some(id.seq)) => {
+            _ if !self.awaits(&id) => {}
+            Subject::Subscription(sub) => {
                 let Some(flow) = self.flows.intern(&self.entropy, flow) else { return };
                 if let Some(old) = self.subscriptions.get_mut(sub).and_then(|s| s.destination.replace(flow)) {
                     self.flows.release(&self.entropy, old);
                 }
                 self.note(SubscriptionId(sub));
             }
-            Subject::Watcher(watcher) if self.watchers.get(watcher).is_some_and(|w| w.open == Some(id.seq)) => {
+            Subject::Watcher(watcher) => {
                 let Some(flow) = self.flows.intern(&self.entropy, flow) else { return };
                 let listed = self.unlink(watcher.slot);
                 let Some(record) = self.watchers.get_mut(watcher) else { return };
@@ -331,7 +341,6 @@ impl Agent {
                 }
                 self.note(WatcherId(watcher));
             }
-            Subject::Subscription(_) | Subject::Watcher(_) => {}
         }
     }
 

@@ -307,7 +307,10 @@ impl Endpoint {
             }
             let full = self.core.clients.is_full();
             if !full && let Some((request, lines)) = self.stalled.take().map(|stalled| *stalled) {
-                self.core.request(now, request, lines);
+                // It may have waited for too long, or have been given up (INT-10).
+                if self.agent.awaits(&request.id) {
+                    self.core.request(now, request, lines);
+                }
                 continue;
             }
             let mut lines = self.core.buffer();
@@ -329,7 +332,6 @@ impl Endpoint {
                     self.core.recycle(lines);
                 }
                 Some(Outgoing::Abandon(id)) => {
-                    self.stalled.take_if(|stalled| stalled.0.id == id);
                     self.core.abandon(&id);
                     self.core.recycle(lines);
                 }

@@ -405,3 +405,20 @@ fn an_address_that_is_added_again_is_replaced() {
     assert!(sent.field(HeaderName::Via).starts_with("SIP/2.0/UDP 192.0.2.3:3;"));
     assert_eq!(sent.field(HeaderName::Contact), "<sip:me@192.0.2.3:3>");
 }
+
+/// A SUBSCRIBE waited for room until its subscription was over: it stays
+/// unsent, or the notifier would tell nobody.
+#[test]
+fn what_waited_for_too_long_is_not_sent() {
+    use sip_events::{Config, Limits};
+    let mut limits = Limits::default();
+    limits.client_transactions = 1;
+    let mut kit = Kit::with(Config::new("sip:me@192.0.2.1").unwrap().with_limits(limits));
+    assert_eq!(kit.subscribe(watch().auto_resubscribe(false)).len(), 1);
+    let second = Subscribe::new("sip:carol@203.0.113.10", "presence").unwrap().auto_resubscribe(false);
+    assert!(kit.subscribe(second).is_empty());
+    let sent = kit.run_millis(64_000);
+    assert_eq!(kit.endpoint.subscriptions().count(), 0);
+    assert!(sent.iter().all(|(_, s)| !s.bytes.starts_with(b"SUBSCRIBE sip:carol")));
+    assert_eq!(kit.endpoint.transactions(), (0, 0));
+}
