@@ -1,7 +1,9 @@
 //! RFC 6665 sections 4.4 and 4.6: dialogs, migration, polling, Allow-Events,
 //! CANCEL.
 
-use sip_events::{Decision, Ending, Event, Gone, Handled, Packages, Reason, Subscribe, SubscriptionState};
+use sip_events::{
+    Close, Decision, Ending, Event, Gone, Handled, Packages, Reason, Scope, Subscribe, SubscriptionState,
+};
 
 use crate::harness::*;
 
@@ -236,7 +238,7 @@ fn a_forked_fetch_is_answered_by_every_fork() {
     assert_eq!(rig.status(ours.subscribe.notify_from("d", 1, "terminated;reason=timeout")), 481);
 }
 
-/// Covers: 6665-4.4.4-1, 6665-4.4.4-2, 6665-4.4.4-5, 6665-8.2.2-1, 6665-8.4-2
+/// Covers: 6665-4.4.4-1, 6665-4.4.4-2, 6665-4.4.4-3, 6665-4.4.4-5, 6665-8.2.2-1, 6665-8.4-2
 #[test]
 fn allow_events_lists_every_package_and_no_template() {
     let mut packages = Packages::standard();
@@ -251,6 +253,8 @@ fn allow_events_lists_every_package_and_no_template() {
     assert_eq!(rig.one(&options).get("Allow-Events"), list);
     let theirs = rig.theirs();
     assert_eq!(theirs.ok.get("Allow-Events"), list);
+    // Within the dialog it would be of no use.
+    assert!(!theirs.notify.has("Allow-Events"));
     let ours = rig.start(Rig::request());
     assert_eq!(ours.subscribe.get("Allow-Events"), list);
     let unknown = subscribe(600).set("Event", "unknown").set("Call-ID", "c2").branch("u");
@@ -289,4 +293,23 @@ fn cancel_is_answered_and_changes_nothing() {
     assert_eq!(rig.status(&cancel), 200);
     assert_eq!(rig.left(&ours), 100);
     assert!(rig.take().iter().any(|e| matches!(e, Event::Notify { state: SubscriptionState::Active, .. })));
+}
+
+/// Covers: 6665-4.6-3
+#[test]
+fn what_is_given_up_is_not_cancelled() {
+    let mut rig = Rig::notifier();
+    let ours = rig.start(Rig::request());
+    rig.quiet(ours.subscribe.answer("100 Trying"));
+    rig.endpoint.unsubscribe(rig.now, ours.id, Scope::AllForks).unwrap();
+    let theirs = rig.theirs();
+    rig.run(secs(10));
+    assert!(rig.set_bob("<1/>").remove(0).is("NOTIFY"));
+    // The open NOTIFY is replaced, then everything is closed.
+    let mut sent = rig.feed(theirs.ok.refresh(2, 600));
+    rig.endpoint.close(rig.now, Close::Terminate);
+    sent.extend(rig.drain());
+    sent.extend(rig.run(secs(100)).into_iter().map(|(_, out)| out));
+    assert!(sent.len() > 3);
+    assert!(sent.iter().all(|out| out.is_response() || out.is("SUBSCRIBE") || out.is("NOTIFY")));
 }
