@@ -277,6 +277,19 @@ pub struct Policy {
     pub delivery: Delivery,
     /// Which column of RFC 3265's and RFC 6665's tables a failed NOTIFY follows.
     pub dialect: Dialect,
+    /// A NOTIFY without Subscription-State.
+    pub missing_state: MissingState,
+    /// Where a subscriber takes the route set of its dialog from.
+    pub route_set: RouteSet,
+}
+
+impl Policy {
+    /// For peers of RFC 3265: its table of NOTIFY failures, and route sets as
+    /// its proxies record them. What those peers send otherwise (202, NOTIFYs
+    /// without `expires`) is understood in any case.
+    pub fn rfc3265() -> Self {
+        Self { dialect: Dialect::Rfc3265, route_set: RouteSet::NotifyOrResponse, ..Self::default() }
+    }
 }
 
 /// What becomes of a SUBSCRIBE that stays undecided for [`Timers::decision`].
@@ -352,6 +365,31 @@ pub enum Dialect {
     Rfc6665,
     /// RFC 3265 section 3.2.2: any failure but those that may be retried ends it.
     Rfc3265,
+}
+
+/// What becomes of a NOTIFY without Subscription-State, which is older than RFC
+/// 3265.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum MissingState {
+    /// 400.
+    #[default]
+    Refuse,
+    /// It counts as `active`.
+    Active,
+}
+
+/// Where the route set of a subscriber's dialog comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum RouteSet {
+    /// The first NOTIFY (RFC 6665 section 4.4.1).
+    #[default]
+    Notify,
+    /// The first NOTIFY; where that has none, the 2xx to the SUBSCRIBE from the
+    /// same notifier, as RFC 3265 had it: proxies older than RFC 6665 record
+    /// their route there alone.
+    NotifyOrResponse,
 }
 
 /// What becomes of a message that is not about subscriptions.

@@ -174,8 +174,8 @@ pub mod wire;
 
 pub use agent::{Agent, Close, Decision, IncomingRef, ResourceKey, Scope, StateSet, Subscribe};
 pub use config::{
-    Config, Delivery, Dialect, DialogSharing, FlowGone, Limits, NotifyTimeout, PackageConfig, Policy, Role, Timers,
-    Undecided, UnknownResource,
+    Config, Delivery, Dialect, DialogSharing, FlowGone, Limits, MissingState, NotifyTimeout, PackageConfig, Policy,
+    Role, RouteSet, Timers, Undecided, UnknownResource,
 };
 pub use endpoint::Endpoint;
 pub use entropy::Seed;

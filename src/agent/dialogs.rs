@@ -128,17 +128,28 @@ impl Dialog {
         if self.target() == target.as_slice() {
             return Ok(false);
         }
-        let parts = DialogParts {
+        let parts = DialogParts { target, routes: self.routes().to_vec(), ..self.parts() };
+        *self = Self::new(&parts, limit)?;
+        Ok(true)
+    }
+
+    /// Replaces the route set.
+    pub(crate) fn set_routes(&mut self, routes: Vec<u8>, limit: u16) -> Result<(), TooLarge> {
+        let parts = DialogParts { target: self.target().to_vec(), routes, ..self.parts() };
+        *self = Self::new(&parts, limit)?;
+        Ok(())
+    }
+
+    /// What it is made of, but for target and route set.
+    fn parts(&self) -> DialogParts<'_> {
+        DialogParts {
             call_id: self.call_id(),
             local: self.local(),
             remote: self.remote(),
             remote_tag: self.remote_tag(),
-            target,
-            routes: self.part(Part::Routes).to_vec(),
             event: self.event(),
-        };
-        *self = Self::new(&parts, limit)?;
-        Ok(true)
+            ..DialogParts::default()
+        }
     }
 
     /// Appends the request line and the fields that a dialog determines.

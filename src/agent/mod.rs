@@ -15,6 +15,7 @@ mod locals;
 mod message;
 mod notify;
 mod resources;
+mod response_routes;
 mod retry;
 mod sending;
 mod snapshot;

@@ -11,7 +11,6 @@ use super::incoming::unsupported_media;
 use super::message::{Origin, Token};
 use super::subscriptions::Attempt;
 use super::{Agent, Answer};
-use crate::Instant;
 use crate::entropy::{Minted, Role};
 use crate::error::{DropReason, Handled};
 use crate::event::{Event, Reason, SubscriptionState};
@@ -20,6 +19,7 @@ use crate::machine::subscriber::{Delivery, NotifyIn};
 use crate::machine::{ReasonCode, Substate};
 use crate::package::{Body, Forking};
 use crate::wire::{self, HeaderName, MessageView, StatusCode, read};
+use crate::{Instant, MissingState};
 
 /// Whom a NOTIFY is for.
 enum Place {
@@ -99,6 +99,9 @@ impl Agent {
         };
         let state = match read::subscription_state(message) {
             Ok(Some(state)) => state,
+            Ok(None) if self.config.policy.missing_state == MissingState::Active => {
+                wire::SubscriptionState::new(wire::Substate::Active)
+            }
             Ok(None) | Err(_) => return Err(Answer::new(StatusCode::BAD_REQUEST)),
         };
         let target = match (dialogs::contact(message), &place) {
@@ -126,13 +129,17 @@ impl Agent {
                     Some(local) => local,
                     None => return Err(no_dialog()),
                 };
+                let mut routes = dialogs::record_routes(message).map_err(bad_request)?;
+                if routes.is_empty() {
+                    routes = attempt.routes_of_response(remote_tag);
+                }
                 let parts = DialogParts {
                     call_id,
                     local: &local,
                     remote: remote.as_bytes(),
                     remote_tag,
                     target: target.clone().unwrap_or_default(),
-                    routes: dialogs::record_routes(message).map_err(bad_request)?,
+                    routes,
                     event: attempt.intent.event.as_bytes(),
                 };
                 Some(Dialog::new(&parts, self.config.limits.dialog).map_err(|_| too_large())?)

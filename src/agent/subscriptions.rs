@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use super::dialogs::Dialog;
 use super::flows::FlowId;
 use super::message::{Origin, RequestId, Subject};
+use super::response_routes::ResponseRoutes;
 use super::retry::Governor;
 use super::subscribe::Subscribe;
 use super::{Agent, Close};
@@ -49,6 +50,8 @@ pub(crate) struct Attempt {
     /// Hashes of the From tags taken, as many as forks may be: one that is over
     /// does not come again (6665-SSM-26).
     pub(super) tags: SmallVec<[u64; 1]>,
+    /// Only where [`RouteSet`](crate::RouteSet) says so.
+    pub(super) response_routes: Option<Box<ResponseRoutes>>,
     pub(super) subscriptions: SmallVec<[u32; 2]>,
 }
 
@@ -200,6 +203,7 @@ impl Agent {
             made_usage: false,
             forks: 0,
             tags: SmallVec::new(),
+            response_routes: None,
             subscriptions: SmallVec::from_slice(&[slot]),
         };
         record.attempt = self.attempts.insert_with(|_| attempt).map(|id| id.slot);
@@ -333,7 +337,11 @@ impl Agent {
         let timers = self.config.timers.sip;
         let Some(record) = self.subscriptions.get_mut(id) else { return };
         record.machine.handle_subscribe_result(now, result, &timers);
+        if status.is_success() {
+            self.take_response_routes(id.slot, tag, message);
+        }
         // A 2xx to a target refresh moves the target (RFC 3261 section 12.2.1.2).
+        let Some(record) = self.subscriptions.get_mut(id) else { return };
         if status.is_success()
             && own
             && record.dialog.is_some()
@@ -477,6 +485,7 @@ impl Agent {
         self.attempt_timers.set(slot, None);
         let Some(attempt) = self.attempts.at_mut(slot) else { return };
         attempt.window_open = false;
+        attempt.response_routes = None;
         if attempt.subscriptions.is_empty() {
             self.attempts.remove(slot);
         }

@@ -1,7 +1,6 @@
 //! Peers of RFC 3265 and older (the table of backwards compatibility).
 
-use sip_events::wire::HeaderName;
-use sip_events::{Decision, Event};
+use sip_events::{Decision, Event, MissingState, Policy, SubscriptionState};
 
 use crate::harness::*;
 
@@ -76,10 +75,21 @@ fn a_notify_without_expires() {
 }
 
 fn a_notify_without_a_state() {
-    let mut rig = Rig::new();
-    let ours = rig.ours();
-    assert_eq!(rig.status(ours.subscribe.notify(2, "active").without("Subscription-State")), 400);
-    assert!(rig.lives(&ours));
+    let mut lenient = Policy::default();
+    lenient.missing_state = MissingState::Active;
+    for (policy, code) in [(Policy::default(), 400), (Policy::rfc3265(), 400), (lenient, 200)] {
+        let mut rig = Rig::with(Rig::config().with_policy(policy));
+        let ours = rig.ours();
+        rig.idle(secs(10));
+        let bare = ours.subscribe.notify(2, "active").without("Subscription-State").body(PIDF, "<2/>");
+        assert_eq!(rig.status(bare), code);
+        assert_eq!(rig.left(&ours), 590);
+        let told = rig.take().iter().any(|e| matches!(e, Event::Notify { state: SubscriptionState::Active, .. }));
+        assert_eq!(told, code == 200);
+        // One that cannot be read is no better for it.
+        let broken = ours.subscribe.notify(3, "active;expires=1;expires=2");
+        assert_eq!(rig.status(broken), 400);
+    }
 }
 
 fn two_subscriptions_in_one_dialog() {
@@ -194,13 +204,55 @@ fn a_refused_notify_may_be_the_last() {
 }
 
 fn the_2xx_has_routes_and_the_notify_none() {
-    let mut rig = Rig::new();
+    const ROUTES: [&str; 2] = ["<sip:203.0.113.1;lr>", "<sip:203.0.113.2;lr>;x=1"];
+    let own = |policy: Policy| Rig::with(Rig::config().with_policy(policy));
+    let refreshed = |rig: &mut Rig, ours: &Ours| {
+        let refresh = rig.refresh(ours);
+        (refresh.all("Route").concat(), refresh.flow.remote)
+    };
+    let there = ("<sip:203.0.113.2;lr>;x=1, <sip:203.0.113.1;lr>".to_owned(), addr("203.0.113.2:5060"));
+    let nowhere = (String::new(), addr(PEER));
+    for (policy, expected) in [(Policy::default(), &nowhere), (Policy::rfc3265(), &there)] {
+        // The 2xx first, or the NOTIFY first.
+        for notify_first in [false, true] {
+            let mut rig = own(policy);
+            let ours = rig.start(Rig::request());
+            let ok = ours.subscribe.accepted(600).add("Record-Route", ROUTES.join(", "));
+            if notify_first {
+                assert_eq!(rig.status(ours.subscribe.notify(1, "active;expires=600")), 200);
+                rig.quiet(ok);
+            } else {
+                rig.quiet(ok);
+                assert_eq!(rig.status(ours.subscribe.notify(1, "active;expires=600")), 200);
+            }
+            assert_eq!(refreshed(&mut rig, &ours), *expected, "{policy:?}");
+        }
+    }
+    // The NOTIFY's routes are never replaced, nor are those of another fork taken.
+    for own_route in [true, false] {
+        let mut rig = own(Policy::rfc3265());
+        let ours = rig.start(Rig::request());
+        let tag = if own_route { "theirs" } else { "other" };
+        rig.quiet(ours.subscribe.answer_as("200 OK", tag).add("Expires", "600").add("Record-Route", ROUTES[0]));
+        let notify = ours.subscribe.notify(1, "active;expires=600");
+        let notify = if own_route { notify.add("Record-Route", "<sip:203.0.113.9;lr>") } else { notify };
+        assert_eq!(rig.status(notify), 200);
+        let expected = if own_route { "<sip:203.0.113.9;lr>" } else { "" };
+        assert_eq!(refreshed(&mut rig, &ours).0, expected);
+    }
+    // What waits for its NOTIFY outlives the program.
+    let mut rig = own(Policy::rfc3265());
     let ours = rig.start(Rig::request());
-    rig.quiet(ours.subscribe.accepted(600).add("Record-Route", "<sip:203.0.113.1;lr>"));
+    rig.quiet(ours.subscribe.accepted(600).add("Record-Route", ROUTES.join(", ")));
+    rig.restart();
     assert_eq!(rig.status(ours.subscribe.notify(1, "active;expires=600")), 200);
+    assert_eq!(refreshed(&mut rig, &ours), there);
+    // Nor once a request went out in the dialog.
+    let mut rig = own(Policy::rfc3265());
+    let ours = rig.ours();
     let refresh = rig.refresh(&ours);
-    assert_eq!(refresh.message().field(HeaderName::Route, 0), None);
-    assert_eq!(refresh.flow, udp());
+    rig.quiet(refresh.accepted(600).add("Record-Route", ROUTES[0]));
+    assert_eq!(refreshed(&mut rig, &ours), nowhere);
 }
 
 fn accept_is_always_sent() {

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use sip_events::wire::Transport;
 use sip_events::{
-    Body, Config, Decision, Endpoint, Event, Flow, Handled, IncomingId, Instant, Packages, ResourceId, ResourceKey,
-    Seed, StreamId, Subscribe, SubscriptionId, WatcherId,
+    Body, Config, Decision, Endpoint, Event, Flow, Handled, IncomingId, Instant, Packages, Progress, ResourceId,
+    ResourceKey, Restart, Seed, StreamId, Subscribe, SubscriptionId, WatcherId,
 };
 
 pub use crate::message::{Out, Text, only, subscribe};
@@ -135,6 +135,20 @@ impl Rig {
         let bob = self.bob();
         self.endpoint.set_state(self.now, bob, Body::new(PIDF, xml.to_owned())).unwrap();
         self.drain()
+    }
+
+    /// Saves everything and goes on from what was saved, in another endpoint of
+    /// the same configuration and the standard packages.
+    pub fn restart(&mut self) {
+        let (mut writer, mut saved) = (self.endpoint.snapshot(self.now, 1000), Vec::new());
+        while writer.step(&self.endpoint, &mut saved) == Progress::More {}
+        let config = Arc::new(self.endpoint.agent().config().clone());
+        let restart = Restart::Continue(Seed([7; 32]));
+        let packages = Packages::standard();
+        self.endpoint = Endpoint::restore(config, packages, &saved, self.now, Duration::ZERO, &restart).unwrap();
+        for transport in [Transport::Udp, Transport::Tcp] {
+            self.endpoint.add_local(transport, addr(LOCAL), None, None).unwrap();
+        }
     }
 
     /// Polls until there is nothing left.

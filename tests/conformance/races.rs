@@ -326,10 +326,12 @@ fn granted_nothing_and_told_later() {
                 rig.refresh(&ours)
             };
             rig.quiet(sent.accepted(0));
-            rig.idle(secs(31));
+            // One that crossed it and names no time does not settle the debt.
+            assert_eq!(rig.status(ours.subscribe.notify(2, "active")), 200);
+            rig.run(secs(31));
             assert!(rig.lives(&ours));
             if told {
-                assert_eq!(rig.status(ours.subscribe.notify(2, "terminated;reason=timeout")), 200);
+                assert_eq!(rig.status(ours.subscribe.notify(3, "terminated;reason=timeout")), 200);
             } else {
                 rig.run(secs(1));
             }

@@ -12,6 +12,7 @@ use super::super::dialogs::{Dialog, DialogParts};
 use super::super::flows::FlowId;
 use super::super::list::{Link, Queue};
 use super::super::resources::{Resource, ViewState};
+use super::super::response_routes::ResponseRoutes;
 use super::super::retry::Governor;
 use super::super::subscribe::Subscribe;
 use super::super::subscriptions::{Attempt, CALL_ID_LEN, Subscription};
@@ -208,6 +209,7 @@ impl Agent {
             made_usage,
             forks,
             tags,
+            response_routes,
             subscriptions: _,
         } = attempt;
         w.ident(&call_id[..]);
@@ -222,6 +224,11 @@ impl Agent {
         w.put(made_usage);
         w.put(forks);
         w.ident(tags);
+        w.put(&response_routes.is_some());
+        if let Some(ResponseRoutes { tag, routes }) = response_routes.as_deref() {
+            w.put(&tag[..]);
+            w.put(&routes[..]);
+        }
     }
 
     pub(super) fn get_attempt(r: &mut Reader<'_>) -> Result<Attempt, RestoreError> {
@@ -240,6 +247,10 @@ impl Agent {
             made_usage: r.get()?,
             forks: r.get()?,
             tags: r.get()?,
+            response_routes: match r.get()? {
+                true => Some(Box::new(ResponseRoutes { tag: r.get()?, routes: r.get()? })),
+                false => None,
+            },
             subscriptions: SmallVec::new(),
         })
     }
