@@ -1,7 +1,7 @@
 //! The RFCs' rules, shown through the endpoint: bytes and a virtual clock in,
 //! bytes, timers and events out. `docs/conformance/` maps each rule to its tests.
 
-#![allow(unreachable_pub, missing_debug_implementations, dead_code)]
+#![allow(unreachable_pub, missing_debug_implementations)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
 
 mod compatibility;
