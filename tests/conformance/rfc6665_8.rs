@@ -1,6 +1,6 @@
 //! RFC 6665 sections 7 and 8: names, header fields, response codes, syntax.
 
-use sip_events::{Event, SubscriptionState};
+use sip_events::{Event, Packages, ResourceKey, Subscribe, SubscriptionState};
 
 use crate::harness::*;
 
@@ -33,7 +33,7 @@ fn event_is_compared_byte_by_byte_with_its_id() {
         ("presence", "message-summary", 481),
     ] {
         let mut rig = Rig::new();
-        let request = sip_events::Subscribe::new(PEER_URI, ours).unwrap().expires(600);
+        let request = Subscribe::new(PEER_URI, ours).unwrap().expires(600);
         let subscription = rig.start(request);
         let notify = subscription.subscribe.notify(1, "active;expires=600").set("Event", theirs);
         assert_eq!(rig.status(notify), code, "{ours} and {theirs}");
@@ -44,6 +44,23 @@ fn event_is_compared_byte_by_byte_with_its_id() {
         let expected = if code == 481 { 403 } else { code };
         assert_eq!(answer, expected, "{ours} and {theirs}");
     }
+}
+
+/// Covers: 6665-8.2.1-1
+#[test]
+fn packages_that_differ_in_case_are_different() {
+    let mut packages = Packages::standard();
+    packages.register_opaque("x-door").unwrap();
+    packages.register_opaque("X-Door").unwrap();
+    let mut rig = Rig::build(Rig::config(), packages);
+    rig.endpoint.add_resource(&ResourceKey::new(BOB, "x-door").unwrap()).unwrap();
+    let ours = rig.start(Subscribe::new(PEER_URI, "x-door").unwrap());
+    let notify = |event: &str| ours.subscribe.notify(1, "active;expires=600").branch(event).set("Event", event);
+    assert_eq!(rig.status(notify("X-Door")), 481);
+    assert_eq!(rig.status(notify("x-door")), 200);
+    let theirs = rig.theirs_by(subscribe(600).set("Event", "x-door"));
+    assert_eq!(rig.status(theirs.ok.refresh(2, 600).set("Event", "X-Door")), 403);
+    assert_eq!(rig.status(subscribe(600).set("Event", "X-Door").set("Call-ID", "c2").branch("c2")), 404);
 }
 
 /// Covers: 6665-8.2.1-2, 6665-8.2.1-5
