@@ -106,7 +106,11 @@ impl Locals {
     ) {
         let by_address = address.and_then(|address| self.of(transport, address));
         let by_transport = || self.0.iter().find(|local| local.transport == transport);
-        let Some(found) = by_address.or_else(by_transport).or_else(|| self.0.first()) else { return };
+        // A SIPS URI leads to where TLS is spoken, if that is anywhere.
+        let by_security = || self.0.iter().find(|local| local.transport.is_secure());
+        let wrong = secure && !transport.is_secure();
+        let found = if wrong { by_security() } else { None }.or(by_address).or_else(by_transport);
+        let Some(found) = found.or_else(|| self.0.first()) else { return };
         out.extend_from_slice(b"Contact: <");
         match &found.gruu {
             Some(gruu) => out.extend_from_slice(gruu.as_bytes()),

@@ -75,15 +75,11 @@ impl Agent {
             }
         };
         let known = destination.and_then(|id| self.flows.get(id)).filter(|f| !f.gone).map(|f| f.flow);
-        let transport = known.map(|f| f.transport).unwrap_or_else(|| {
-            head.get(placed.next_hop.clone())
-                .and_then(|hop| wire::Uri::parse(hop).ok())
-                .and_then(|hop| hop.transport())
-                .unwrap_or(Transport::Udp)
-        });
-        // RFC 3261 section 8.1.1.8.
+        let hop = head.get(placed.next_hop.clone()).and_then(|hop| wire::Uri::parse(hop).ok());
+        let transport = known.map(|f| f.transport).or_else(|| hop?.transport()).unwrap_or(Transport::Udp);
+        // RFC 3261 sections 8.1.1.8 and 12.2.1.1.
         let first_hop = intent.route.first().unwrap_or(&intent.resource);
-        let secure = intent.resource.as_uri().is_sips() || first_hop.as_uri().is_sips();
+        let secure = [intent.resource.as_uri(), first_hop.as_uri()].into_iter().chain(hop).any(|uri| uri.is_sips());
         let secure = secure || self.is_secure();
         let contact = head.len();
         self.locals.write_contact(transport, known.map(|f| f.local), secure, head);

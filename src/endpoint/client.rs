@@ -115,6 +115,13 @@ fn request_hash(entropy: &Entropy, request: &RequestId) -> u64 {
     entropy.hash(&[&collected.0])
 }
 
+/// Whether the Request-URI is a SIPS URI: then every way to it is secured,
+/// whatever the next hop's URI says (3261-8.1.2-1).
+fn is_for_sips(head: &[u8]) -> bool {
+    let uri = head.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+    uri.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"sips:"))
+}
+
 impl Client {
     fn is_completed(&self) -> bool {
         self.machine.as_ref().is_some_and(|m| matches!(m.state(), State::Completed | State::Terminated))
@@ -187,7 +194,7 @@ impl Core {
             Some(_) => None,
             None => {
                 let next_hop = head.get(request.next_hop.clone()).unwrap_or_default();
-                Plan::new(next_hop, &self.locals).map(Box::new)
+                Plan::new(next_hop, is_for_sips(&head), &self.locals).map(Box::new)
             }
         };
         let client = Client {

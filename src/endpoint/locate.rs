@@ -72,12 +72,18 @@ pub(super) struct Means<'a> {
 }
 
 impl Plan {
-    /// The ways to `uri`; `None` if it is none that can be sent to.
-    pub(super) fn new(uri: &[u8], locals: &Locals) -> Option<Self> {
+    /// The ways to `uri`; `None` if it is none that can be sent to. With
+    /// `secure` it is taken as if it were a SIPS URI (3261-8.1.2-1).
+    pub(super) fn new(uri: &[u8], secure: bool, locals: &Locals) -> Option<Self> {
         let uri = Uri::parse(uri).ok()?;
-        let asked = uri.transport()?;
         let given = uri.param(b"transport").is_some();
-        let secure = uri.is_sips();
+        let asked = match uri.transport()? {
+            Transport::Udp if secure && given => return None,
+            Transport::Udp | Transport::Tcp if secure => Transport::Tls,
+            Transport::Ws if secure => Transport::Wss,
+            asked => asked,
+        };
+        let secure = secure || uri.is_sips();
         let maddr = uri.param(b"maddr").flatten().and_then(|maddr| Host::parse(maddr).ok());
         let host = uri.host()?;
         let target = maddr.unwrap_or(host);

@@ -107,6 +107,33 @@ fn a_secure_way_gets_a_secure_contact() {
     }
 }
 
+/// Covers: 3261-12.2.1.1-6, 3261-12.1.1-3
+#[test]
+fn a_dialog_through_a_secure_proxy_keeps_a_secure_contact() {
+    let mut rig = Rig::new();
+    rig.endpoint.add_local(Transport::Tls, addr("192.0.2.1:5061"), None, None).unwrap();
+    let ours = rig.start(Rig::request());
+    assert_eq!(ours.subscribe.contact(), "sip:me@192.0.2.1:5060");
+    rig.quiet(ours.subscribe.accepted(600));
+    let notify = ours.subscribe.notify(1, "active;expires=600").add("Record-Route", "<sips:198.51.100.9;lr>");
+    assert_eq!(rig.status(notify), 200);
+    rig.events.clear();
+    rig.endpoint.refresh(rig.now, ours.id, None).unwrap();
+    assert!(rig.drain().is_empty(), "a connection comes first");
+    let connect = rig.take().into_iter().find_map(|event| match event {
+        Event::Io(sip_events::Io::Connect { connect, transport: Transport::Tls, remote, .. }) => {
+            Some((connect, remote))
+        }
+        _ => None,
+    });
+    let (connect, remote) = connect.expect("TLS is asked for");
+    let flow = sip_events::Flow::stream(Transport::Tls, addr("192.0.2.1:5061"), remote, sip_events::StreamId(1));
+    rig.endpoint.handle_stream_opened(rig.now, Some(connect), flow).unwrap();
+    let refresh = rig.drain().remove(0);
+    assert_eq!((refresh.get("Expires"), refresh.flow), ("600".into(), flow));
+    assert!(refresh.contact().starts_with("sips:me@192.0.2.1:5061"), "{}", refresh.contact());
+}
+
 /// Covers: 3261-12.2-1, 3261-12.2.2-4, 3265-3.1.5-2
 #[test]
 fn a_refresh_moves_the_target_and_never_the_route_set() {

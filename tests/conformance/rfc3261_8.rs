@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use sip_events::package::{EventPackage, Expires};
-use sip_events::{Event, Packages, Subscribe, UnknownResource};
+use sip_events::wire::Transport;
+use sip_events::{Event, Flow, Io, Packages, StreamId, Subscribe, UnknownResource};
 
-use crate::harness::{BOB, LOCAL, Out, PEER_URI, Rig, Text, only, secs, subscribe, tcp, udp};
+use crate::harness::{BOB, LOCAL, Out, PEER_URI, Rig, Text, addr, only, secs, subscribe, tcp, udp};
 
 /// Covers: 3261-8.1.1-1, 3261-8.1.1.1-1, 3261-8.1.1.2-1, 3261-8.1.1.3-1, 3261-8.1.1.4-1, 3261-8.1.1.5-1,
 /// 3261-8.1.1.6-1, 3261-8.1.1.7-1, 3261-8.1.1.8-1, 3261-18.1.1-4, 3265-3.1.4.1-1, 3265-3.3.1-1
@@ -53,6 +54,52 @@ fn a_pre_loaded_route_set_is_followed() {
     assert_eq!(strict.uri(), "sip:198.51.100.1:5070");
     assert_eq!(strict.all("Route"), ["<sip:198.51.100.2;lr>", "<sip:bob@203.0.113.9;x=y>"]);
     assert_eq!(strict.flow.remote.to_string(), "198.51.100.1:5070");
+}
+
+/// Covers: 3261-8.1.2-1, 3261-19.1.1-3, 3261-8.1.1.8-2
+#[test]
+fn a_sips_uri_is_reached_over_tls_alone() {
+    let first = |uri: &str, route: &str, tls: bool| {
+        let mut rig = Rig::new();
+        if tls {
+            rig.endpoint.add_local(Transport::Tls, addr("192.0.2.1:5061"), None, None).unwrap();
+        }
+        let mut request = Subscribe::new(uri, "presence").unwrap();
+        if !route.is_empty() {
+            request = request.route(route).unwrap();
+        }
+        rig.endpoint.subscribe(rig.now, request).unwrap();
+        let sent = rig.drain();
+        let connect = rig.take().into_iter().find_map(|event| match event {
+            Event::Io(Io::Connect { connect, transport, remote, .. }) => Some((connect, transport, remote)),
+            _ => None,
+        });
+        let Some((connect, Transport::Tls, remote)) = connect else { return (sent, None) };
+        let flow = Flow::stream(Transport::Tls, addr("192.0.2.1:5061"), remote, StreamId(1));
+        rig.endpoint.handle_stream_opened(rig.now, Some(connect), flow).unwrap();
+        (rig.drain(), Some(remote.to_string()))
+    };
+    for (uri, route, remote) in [
+        ("sips:a@192.0.2.9", "", "192.0.2.9:5061"),
+        ("sips:a@192.0.2.9", "sip:198.51.100.1;lr", "198.51.100.1:5061"),
+        ("sips:a@192.0.2.9", "sip:198.51.100.1:5070;lr;transport=tcp", "198.51.100.1:5070"),
+        ("sip:a@192.0.2.9", "sips:198.51.100.1;lr", "198.51.100.1:5061"),
+    ] {
+        let (sent, to) = first(uri, route, true);
+        assert_eq!(to.as_deref(), Some(remote), "{uri} {route}");
+        assert!(sent[0].get("Via").starts_with("SIP/2.0/TLS 192.0.2.1:5061;"), "{uri} {route}");
+        assert!(sent[0].contact().starts_with("sips:me@192.0.2.1:5061"), "{uri} {route}: {}", sent[0].contact());
+    }
+    // Not at all rather than in the clear.
+    for (uri, route) in [
+        ("sips:a@192.0.2.9", ""),
+        ("sips:a@192.0.2.9", "sip:198.51.100.1;lr"),
+        ("sips:a@192.0.2.9;transport=udp", ""),
+        ("sips:a@192.0.2.9", "sip:198.51.100.1;lr;transport=udp"),
+        ("sip:a@192.0.2.9", "sips:198.51.100.1;lr"),
+    ] {
+        assert_eq!(first(uri, route, false), (vec![], None), "{uri} {route}");
+    }
 }
 
 /// A package that needs an extension.
