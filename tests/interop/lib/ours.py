@@ -65,8 +65,9 @@ def state(context, transport, package):
     ended(watch, 0)
     cseqs = [note.get("cseq") for note in watch.events("notify")]
     expect(cseqs == sorted(set(cseqs)), f"CSeq of the NOTIFYs do not rise: {cseqs}")
+    # watch may be gone before the notifier has read its last answer.
     for kind in ("subscribe", "notified", "gone"):
-        expect(pair.notifier.events(kind), f"notifier printed no event {kind}")
+        pair.notifier.event(kind)
     expect(not pair.notifier.events("dropped"), "notifier says dropped")
 
 
