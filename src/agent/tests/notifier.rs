@@ -660,7 +660,6 @@ fn a_challenged_notify_is_reported_and_kept() {
 fn records_are_small() {
     let watcher = size_of::<super::super::watchers::Watcher>();
     let subscription = size_of::<super::super::subscriptions::Subscription>();
-    std::println!("Watcher {watcher}, Subscription {subscription}");
     assert!(watcher <= 256, "{watcher}");
     assert!(subscription <= 320, "{subscription}");
 }
