@@ -119,6 +119,8 @@ pub enum DropReason {
     LateResponse,
     /// A request refused with an error status.
     Refused,
+    /// A request without valid credentials, answered 401 or 400.
+    Unauthorized,
     /// An ACK, which belongs to no transaction of ours.
     StrayAck,
     /// A table was full; where an answer is due it is 503 with Retry-After.
@@ -131,7 +133,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons, in the order of their counters.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::KeepAlive,
         Self::Unparsable,
         Self::Malformed,
@@ -140,6 +142,7 @@ impl DropReason {
         Self::StrayResponse,
         Self::LateResponse,
         Self::Refused,
+        Self::Unauthorized,
         Self::StrayAck,
         Self::Overload,
         Self::TooLarge,
@@ -158,6 +161,7 @@ impl fmt::Display for DropReason {
             Self::StrayResponse => "stray response",
             Self::LateResponse => "late response",
             Self::Refused => "refused",
+            Self::Unauthorized => "unauthorized",
             Self::StrayAck => "stray ACK",
             Self::Overload => "overload",
             Self::TooLarge => "too large",

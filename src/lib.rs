@@ -174,14 +174,17 @@ pub mod wire;
 
 pub use agent::{Agent, Close, Decision, IncomingRef, ResourceKey, Scope, StateSet, Subscribe};
 pub use config::{
-    Config, Delivery, Dialect, DialogSharing, FlowGone, Limits, NotifyTimeout, PackageConfig, Policy, Role, Timers,
-    Undecided, UnknownResource,
+    Authentication, Config, Delivery, Dialect, DialogSharing, FlowGone, Limits, NotifyTimeout, PackageConfig, Policy,
+    Role, Timers, Undecided, UnknownResource,
 };
 pub use endpoint::Endpoint;
 pub use entropy::Seed;
 pub use error::{ConfigError, DropReason, Failure, Handled, Misuse, RestoreError, Retry};
 pub use event::{Ending, Event, Explanation, Gone, NotifyResult, ObjectId, Reason, SubscriptionState, TimerKind};
 pub use flow::{Flow, StreamId};
+#[cfg(feature = "digest")]
+#[cfg_attr(docsrs, doc(cfg(feature = "digest")))]
+pub use id::ClaimId;
 pub use id::{IncomingId, ResourceId, SubscriptionId, WatcherId};
 pub use io::{
     Answer, ConnectFailure, ConnectId, Io, QueryId, Question, QuestionKind, Record, ResolveFailure, StreamInfo,

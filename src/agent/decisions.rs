@@ -156,6 +156,7 @@ impl Agent {
             open: None,
             told: record.version_of(view),
             numbered: 0,
+            open_numbered: false,
             view,
             media: incoming.media,
             owed: false,
@@ -163,6 +164,8 @@ impl Agent {
             secure: incoming.secure,
             refusal: None,
             other_reason: None,
+            identity: incoming.identity.as_deref().map(Into::into),
+            trial: None,
         };
         let Some(id) = self.watchers.insert_with(|_| watcher) else { return Err(Misuse::Limit) };
         if let Some(record) = self.resources.get_mut(resource) {
@@ -170,7 +173,7 @@ impl Agent {
         }
         let nonce = self.watchers.get(id).map_or(0, |w| w.nonce);
         let tag = Tag(Minted { role: Role::Notifier, slot: id.slot, nonce });
-        let answer = self.acceptance(id.slot, granted, Some(tag));
+        let answer = self.acceptance(id.slot, granted, Some(tag), &incoming.info);
         self.reply(incoming.token, answer);
         self.owe(id.slot);
         self.rearm_watcher(id.slot);

@@ -41,12 +41,14 @@ pub struct Origin {
     pub secure: bool,
     /// The identity that the stack has verified, if any.
     pub identity: Option<Bytes>,
+    /// The value of Authentication-Info for a 2xx; empty for none.
+    pub(crate) info: Vec<u8>,
 }
 
 impl Origin {
     /// A request on `flow`, nobody's identity verified.
     pub const fn new(flow: Flow) -> Self {
-        Self { flow, secure: flow.transport.is_secure(), identity: None }
+        Self { flow, secure: flow.transport.is_secure(), identity: None, info: Vec::new() }
     }
 }
 
@@ -178,4 +180,7 @@ pub struct OutResponse {
     pub to_tag: Option<Tag>,
     /// Record-Route has to be copied (RFC 3261 section 12.1.1).
     pub dialog_forming: bool,
+    /// Nothing has to be remembered of the request once this is sent: whoever
+    /// sent it did not say, or prove, who it is (RFC 3261 section 8.2.7).
+    pub stateless: bool,
 }
