@@ -83,8 +83,12 @@ pub struct Host {
 
 impl Host {
     pub fn new(config: Config, local: &str, seed: u8) -> Self {
+        Self::made(config, Packages::standard(), local, seed)
+    }
+
+    pub fn made(config: Config, packages: Packages, local: &str, seed: u8) -> Self {
         let now = Instant::from_secs(1000);
-        let mut endpoint = Endpoint::new(Arc::new(config), Packages::standard(), &Seed([seed; 32]), now);
+        let mut endpoint = Endpoint::new(Arc::new(config), packages, &Seed([seed; 32]), now);
         endpoint.add_local(Transport::Udp, addr(local), None, None).unwrap();
         Self { endpoint, local: addr(local), now, events: Vec::new(), sent: Vec::new() }
     }
@@ -96,8 +100,12 @@ impl Host {
 
     /// A notifier that authenticates, with `bob`.
     pub fn server(settings: Settings) -> Self {
+        Self::seeded_server(settings, 2)
+    }
+
+    pub fn seeded_server(settings: Settings, seed: u8) -> Self {
         let config = Config::new("sip:bob@192.0.2.2").unwrap().with_authentication(settings.into());
-        let mut host = Self::new(config, SERVER, 2);
+        let mut host = Self::new(config, SERVER, seed);
         host.endpoint.add_resource(&ResourceKey::new(BOB, "presence").unwrap()).unwrap();
         host
     }
@@ -261,7 +269,6 @@ pub fn those<'a>(log: &'a [Vec<u8>], start: &str) -> Vec<&'a [u8]> {
     log.iter().map(Vec::as_slice).filter(|message| is(message, start)).collect()
 }
 
-#[allow(dead_code)]
 pub fn set_state(host: &mut Host, body: &str) -> StateSet {
     let resource = host.endpoint.resources().next().unwrap();
     host.endpoint.set_state(host.now, resource, sip_events::Body::new("application/pidf+xml", body.to_owned())).unwrap()

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use sip_events::digest::{Credentials, Secret};
-use sip_events::{Authentication, Body, Config, Event, Reason, ResourceKey};
+use sip_events::digest::{Credentials, Secret, Server};
+use sip_events::package::{EventPackage, Expires, NotifyContext, Rendered};
+use sip_events::{Authentication, Body, Config, Decision, Event, Packages, Reason, ResourceKey, Seed, Subscribe};
 
 use super::kit::*;
 
@@ -86,21 +87,100 @@ fn without_credentials_the_watcher_stays_and_it_is_told() {
     assert_eq!(pair.client.count(|e| matches!(e, Event::Notify { .. })), 1);
 }
 
+/// Documents that carry a number.
+#[derive(Debug)]
+struct Counted;
+
+impl EventPackage for Counted {
+    fn name(&self) -> &'static str {
+        "counted"
+    }
+
+    fn duration(&self) -> Expires {
+        Expires::new(60, 3600, 7200)
+    }
+
+    fn notify_bodies(&self) -> &[&str] {
+        &["application/pidf+xml"]
+    }
+
+    fn rate(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn render(&self, _: &NotifyContext<'_>) -> Rendered {
+        Rendered::Numbered { body: Body::new("application/pidf+xml", "<v n=''/>"), at: 6 }
+    }
+}
+
+fn counted() -> Packages {
+    let mut packages = Packages::new();
+    packages.register(Counted).unwrap();
+    packages
+}
+
+/// A numbered document is hashed as it is sent.
+///
+/// Covers: 7616-3.4-3
+#[test]
+fn auth_int_covers_the_number_in_a_document() {
+    let config = Config::new("sip:bob@192.0.2.2").unwrap().with_authentication(Authentication::None);
+    let mut server = Host::made(config, counted(), SERVER, 2);
+    let resource = server.endpoint.add_resource(&ResourceKey::new(BOB, "counted").unwrap()).unwrap();
+    server.endpoint.set_state(server.now, resource, Body::new("application/pidf+xml", "<x/>")).unwrap();
+    server.endpoint.set_credentials(vec![notifier_credentials()]).unwrap();
+    let mut client = Host::made(Config::new("sip:alice@192.0.2.1").unwrap(), counted(), CLIENT, 1);
+    let (_, request) = client.subscribe(Subscribe::new(BOB, "counted").unwrap());
+    server.feed(CLIENT, &request);
+    let Some(Event::Subscribe(id)) = server.events.last().cloned() else { panic!() };
+    server.endpoint.accept(server.now, id, Decision::ACCEPT).unwrap();
+    let sent = server.drain();
+    let notify = those(&sent, "NOTIFY")[0].to_vec();
+    let mut peer = Server::new(settings().integrity(true), &Seed([5; 32]), 10);
+    let mut challenge = Vec::new();
+    peer.write_challenges(server.now, false, &mut challenge);
+    let challenge = text(&challenge).replace("auth,auth-int", "auth-int");
+    let again = server.respond(&notify, "401 x", &challenge).remove(0);
+    let (head, body) = text(&again).split_once("\r\n\r\n").unwrap();
+    assert_eq!(body, "<v n='0'/>");
+    let uri = head.split(' ').nth(1).unwrap().as_bytes();
+    let line = field(&again, "Authorization").unwrap();
+    let claim = peer.check(server.now, [line.as_bytes()].into_iter(), uri, b"").unwrap();
+    let secret = Secret::password("other");
+    assert!(peer.verify(server.now, &claim, Some(&secret), b"NOTIFY", &[b"<v n='1'/>"]).is_err());
+    assert!(peer.verify(server.now, &claim, Some(&secret), b"NOTIFY", &[body.as_bytes()]).is_ok());
+}
+
 /// Covers: 6665-5.3.2-2
 #[test]
 fn a_challenge_leaves_no_gap_in_numbered_documents() {
-    let mut pair = pair();
-    pair.server.endpoint.set_credentials(vec![notifier_credentials()]).unwrap();
-    pair.server.endpoint.add_resource(&ResourceKey::new(BOB, "dialog").unwrap()).ok();
-    pair.subscribe(sip_events::Subscribe::new(BOB, "presence").unwrap());
-    // Counted by the subscriber: each document it takes is one further.
-    let seen = pair.client.count(|e| matches!(e, Event::Notify { .. }));
-    set_state(&mut pair.server, "<a/>");
-    pair.pass(SECOND * 400);
-    set_state(&mut pair.server, "<b/>");
-    pair.pass(SECOND * 10);
-    assert_eq!(pair.client.count(|e| matches!(e, Event::Notify { .. })), seen + 2);
-    let _ = Body::new("a/b", "");
+    let config = Config::new("sip:bob@192.0.2.2").unwrap().with_authentication(Authentication::None);
+    let mut server = Host::made(config, counted(), SERVER, 2);
+    let resource = server.endpoint.add_resource(&ResourceKey::new(BOB, "counted").unwrap()).unwrap();
+    server.endpoint.set_credentials(vec![notifier_credentials()]).unwrap();
+    let settings = with_users().notify(true).nonce_life(SECOND * 30);
+    let config = Config::new("sip:alice@192.0.2.1").unwrap().with_authentication(settings.into());
+    let client = Host::made(config, counted(), CLIENT, 1);
+    let mut pair = Pair { client, server, accept: true, log: Vec::new() };
+    pair.subscribe(Subscribe::new(BOB, "counted").unwrap());
+    for n in 0..4 {
+        pair.pass(SECOND * 60);
+        let now = pair.server.now;
+        let state = Body::new("application/pidf+xml", format!("<x>{n}</x>"));
+        pair.server.endpoint.set_state(now, resource, state).unwrap();
+        pair.settle();
+    }
+    let bodies: Vec<_> = pair
+        .client
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Notify { body: Some(body), .. } => Some(text(&body.data).to_owned()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(bodies, ["<v n='0'/>", "<v n='1'/>", "<v n='2'/>", "<v n='3'/>"]);
+    assert_eq!(those(&pair.log, "SIP/2.0 401").len(), 5);
 }
 
 /// Covers: 3261-22.3-2, 3261-7.3.1-9
@@ -115,7 +195,7 @@ fn a_proxy_on_the_way_of_notifies_is_answered() {
     let routed = text(&request).replace("\r\nFrom", "\r\nRecord-Route: <sip:192.0.2.1;lr>\r\nFrom");
     server.feed(CLIENT, routed.as_bytes());
     let Some(Event::Subscribe(id)) = server.events.last().cloned() else { panic!() };
-    server.endpoint.accept(server.now, id, sip_events::Decision::ACCEPT).unwrap();
+    server.endpoint.accept(server.now, id, Decision::ACCEPT).unwrap();
     let sent = server.drain();
     let notify = those(&sent, "NOTIFY")[0].to_vec();
     let again = server
