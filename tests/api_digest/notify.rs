@@ -136,7 +136,7 @@ fn auth_int_covers_the_number_in_a_document() {
     server.endpoint.accept(server.now, id, Decision::ACCEPT).unwrap();
     let sent = server.drain();
     let notify = those(&sent, "NOTIFY")[0].to_vec();
-    let mut peer = Server::new(settings().integrity(true), &Seed([5; 32]), 10);
+    let mut peer = Server::new(settings().integrity(true), &Seed([5; 32]), 10, server.now);
     let mut challenge = Vec::new();
     peer.write_challenges(server.now, false, &mut challenge);
     let challenge = text(&challenge).replace("auth,auth-int", "auth-int");
