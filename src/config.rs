@@ -100,7 +100,9 @@ impl Config {
         self
     }
 
-    /// How those are authenticated who send us SUBSCRIBEs.
+    /// How those are authenticated who send us SUBSCRIBEs. Nobody is accepted
+    /// before this is said: `accept` gives
+    /// [`Misuse::NoAuthentication`](crate::Misuse::NoAuthentication).
     pub fn with_authentication(mut self, authentication: Authentication) -> Self {
         self.authentication = Some(authentication);
         self

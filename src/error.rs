@@ -36,6 +36,11 @@ pub enum Misuse {
     /// The endpoint is closing and takes no new work.
     #[error("the endpoint is closing")]
     Closing,
+    /// Nothing was said about authentication, so nobody can be accepted: call
+    /// [`Config::with_authentication`](crate::Config::with_authentication), if
+    /// only with [`Authentication::None`](crate::Authentication::None).
+    #[error("how subscribers are authenticated was not configured")]
+    NoAuthentication,
     /// The duration is not one that the notifier may grant: above what was
     /// asked for (RFC 6665 section 4.2.1.1).
     #[error("a granted duration may not exceed the one asked for")]

@@ -34,7 +34,7 @@
 //!
 //! use sip_events::wire::Transport;
 //! use sip_events::{
-//!     Body, Config, Decision, Endpoint, Event, Flow, Instant, Packages, ResourceKey, Scope, Seed, Subscribe,
+//!     Authentication, Body, Config, Decision, Endpoint, Event, Flow, Instant, Packages, ResourceKey, Scope, Seed, Subscribe,
 //! };
 //!
 //! /// Sends what `from` has to send. Whether there was anything.
@@ -52,8 +52,10 @@
 //!
 //! fn endpoint(identity: &str, address: &str, seed: u8) -> Result<Endpoint, Box<dyn std::error::Error>> {
 //!     let address: SocketAddr = address.parse()?;
+//!     // Whoever asks is believed; `Authentication::Digest` is better.
+//!     let config = Config::new(identity)?.with_authentication(Authentication::None);
 //!     // A real program takes its seed from the operating system.
-//!     let (config, seed) = (Arc::new(Config::new(identity)?), Seed([seed; 32]));
+//!     let (config, seed) = (Arc::new(config), Seed([seed; 32]));
 //!     let mut endpoint = Endpoint::new(config, Packages::standard(), &seed, Instant::ZERO);
 //!     endpoint.add_local(Transport::Udp, address, None, None)?;
 //!     Ok(endpoint)

@@ -93,7 +93,8 @@ impl Agent {
     /// Accepts a SUBSCRIBE: 200, then a NOTIFY at once (RFC 6665 section 4.2.1.2).
     ///
     /// # Errors
-    /// [`Misuse::StaleId`]; [`Misuse::LongerThanAsked`]; [`Misuse::Limit`];
+    /// [`Misuse::NoAuthentication`]; [`Misuse::StaleId`];
+    /// [`Misuse::LongerThanAsked`]; [`Misuse::Limit`];
     /// [`Misuse::NoLocalAddress`]; [`Misuse::WrongState`] if its resource was
     /// removed in the meantime. The SUBSCRIBE stays undecided.
     pub fn accept(&mut self, now: Instant, id: IncomingId, decision: Decision) -> Result<WatcherId, Misuse> {
@@ -105,6 +106,10 @@ impl Agent {
                 (Grant::Pending, expires, View::default(), Some(give_up.unwrap_or(self.config.timers.give_up)))
             }
         };
+        // ADV-E12: that nobody is authenticated has to be said.
+        if self.config.authentication.is_none() && incoming.identity.is_none() {
+            return Err(Misuse::NoAuthentication);
+        }
         let granted = expires.unwrap_or(incoming.expires);
         if granted > incoming.expires {
             return Err(Misuse::LongerThanAsked);

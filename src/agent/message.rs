@@ -72,12 +72,12 @@ impl Tag {
 /// use std::sync::Arc;
 /// use sip_events::agent::{Agent, Origin, Outgoing, Token};
 /// use sip_events::wire::{Message, Method, StatusCode, Transport};
-/// use sip_events::{Body, Config, Decision, Event, Flow, Handled, Instant, Packages, ResourceKey, Seed};
+/// use sip_events::{Authentication, Body, Config, Decision, Event, Flow, Handled, Instant, Packages, ResourceKey, Seed};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let now = Instant::ZERO;
-/// let config = Arc::new(Config::new("sip:bob@192.0.2.2")?);
-/// let mut agent = Agent::new(config, Packages::standard(), &Seed([7; 32]), now);
+/// let config = Config::new("sip:bob@192.0.2.2")?.with_authentication(Authentication::None);
+/// let mut agent = Agent::new(Arc::new(config), Packages::standard(), &Seed([7; 32]), now);
 /// agent.add_local(Transport::Udp, "192.0.2.2:5060".parse()?, None, None)?;
 /// let resource = agent.add_resource(&ResourceKey::new("sip:bob@192.0.2.2", "presence")?)?;
 /// agent.set_state(now, resource, Body::new("application/pidf+xml", "<presence/>"))?;

@@ -9,7 +9,7 @@ use super::kit::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Covers: 3261-22.2-2, 3261-22.2-4, 3261-22.4-1, 6665-RSP-5, 6665-SSM-7, 6665-4.1.2.1-5
+/// Covers: 3261-8.1.3.5-1, 3261-22.2-2, 3261-22.2-4, 3261-22.4-1, 8760-2.6-8b, 6665-RSP-5, 6665-SSM-7, 6665-4.1.2.1-5
 #[test]
 fn a_challenge_is_answered_with_the_next_cseq_of_the_same_call() {
     for algorithm in Algorithm::ALL {
@@ -92,7 +92,7 @@ fn a_stale_nonce_at_a_refresh_keeps_the_dialog() {
     assert_eq!(pair.client.count(|e| matches!(e, Event::Terminated { .. } | Event::Retrying { .. })), 0);
 }
 
-/// Covers: 6665-4.4.3-6
+/// Covers: 6665-4.4.3-6, 3265-3.3.6-5
 #[test]
 fn a_second_poll_is_authenticated_at_once() {
     let mut pair = Pair::new(with_users());

@@ -27,7 +27,7 @@ fn authenticated(server: &mut Host, credentials: Credentials) -> Vec<u8> {
     client.feed(SERVER, &challenge).remove(0)
 }
 
-/// Covers: 6665-6.3-1, 6665-4.2.1.1-4, 6665-4.2.1.3-1, 6665-DISP-4, 3261-8.2.7-1, 3261-22.2-1, 3265-5.3-1, ADV-E12
+/// Covers: 3856-6.6.1-1, 3265-3.1.6.3-1, 3265-3.1.6.1-3, 6665-6.3-1, 6665-4.2.1.1-4, 6665-4.2.1.3-1, 6665-DISP-4, 3261-8.2.7-1, 3261-22.2-1, 3265-5.3-1, ADV-E12
 #[test]
 fn nothing_is_kept_or_told_before_the_credentials_are_right() {
     let mut server = Host::server(with_users());
@@ -83,7 +83,7 @@ fn known_and_unknown_resources_packages_and_users_look_the_same() {
     assert!(is(&server.feed(CLIENT, cancel.as_bytes())[0], "SIP/2.0 481"));
 }
 
-/// Covers: 3261-22.4-1, 7616-3.5-1, 3265-5.1-1
+/// Covers: 3261-22.1-1, 3261-22.4-1, 7616-3.5-1, 3265-5.1-1
 #[test]
 fn the_application_learns_who_it_is_and_the_client_that_it_is_us() {
     let mut pair = Pair::new(with_users());
@@ -100,7 +100,7 @@ fn the_application_learns_who_it_is_and_the_client_that_it_is_us() {
     assert_eq!(pair.server.endpoint.watcher(watcher).unwrap().identity, Some(&b"alice"[..]));
 }
 
-/// Covers: 7616-3.4-5, 6665-6.4-1, 3265-5.4-1
+/// Covers: 7616-3.4-5, 7616-sec-1, 6665-6.4-1, 3265-5.4-1
 #[test]
 fn a_captured_request_is_good_for_nothing() {
     let mut server = Host::server(with_users());
@@ -158,7 +158,7 @@ fn behind_a_proxy_the_uri_may_be_that_of_to() {
     }
 }
 
-/// Covers: 8760-2.3-1, 8760-3-1
+/// Covers: 8760-2.3-1, 8760-2.6-8a, 8760-3-1
 #[test]
 fn old_and_new_phones_find_their_algorithm() {
     let both = with_users().algorithms(&[Algorithm::Md5, Algorithm::Sha256]);
