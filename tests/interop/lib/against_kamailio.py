@@ -135,7 +135,8 @@ def digest_stale(context, algorithm, transport):
     requests = server.seen("seen", method="SUBSCRIBE", **{"from": "w-stale"})
     expect(len([entry for entry in requests if not in_dialog(entry)]) == 2, "it subscribed anew")
     within = len([entry for entry in requests if in_dialog(entry)])
-    expect(within >= 6 and within % 2 == 0, f"{within} SUBSCRIBEs in the dialog, not two for each")
+    # Not always two for each: one that follows at once still has a good nonce.
+    expect(within >= 6, f"{within} SUBSCRIBEs in the dialog: none was challenged")
 
 
 @check("kamailio-digest-wrong", transport="udp")
