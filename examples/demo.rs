@@ -15,7 +15,8 @@ use driver::Driver;
 use driver::cli::{Args, failed, line, wrong};
 use sip_events::wire::{Frame, Framer, FramerLimits, HeaderName, Message, StartLine};
 use sip_events::{
-    Body, Config, Decision, Ending, Event, PackageConfig, Packages, ResourceKey, Scope, Subscribe, SubscriptionState,
+    Authentication, Body, Config, Decision, Ending, Event, PackageConfig, Packages, ResourceKey, Scope, Subscribe,
+    SubscriptionState,
 };
 
 const USAGE: &str = "\
@@ -90,6 +91,7 @@ impl World {
             let mut own = PackageConfig::new(package);
             own.min_interval = Some(Duration::ZERO);
             let config = Config::new(&format!("sip:{user}@127.0.0.1")).and_then(|c| c.with_package(own));
+            let config = config.map(|c| c.with_authentication(Authentication::None));
             Ok((Driver::bind(address, config.map_err(io::Error::other)?, packages)?, address))
         };
         let ((mut ann, _), (mut bob, at)) = (side("ann")?, side("bob")?);

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant as Now};
 use sip_events::agent::{Origin, Outgoing, RequestId, Token};
 use sip_events::wire::{HeaderName, MessageView, Method, StatusCode, Transport};
 use sip_events::{
-    Agent, Body, Clock, Config, Decision, Event, Failure, Flow, Packages, ResourceKey, Scope, Seed, Subscribe,
+    Agent, Authentication, Body, Clock, Config, Decision, Event, Failure, Flow, Packages, ResourceKey, Scope, Seed,
+    Subscribe,
 };
 
 /// The other stack's own idea of a message: lines and a body.
@@ -91,6 +92,7 @@ impl Stack {
         let local = socket.local_addr()?;
         let clock = Clock::new(Now::now());
         let config = Config::new(&format!("sip:{user}@127.0.0.1")).map_err(io::Error::other)?;
+        let config = config.with_authentication(Authentication::None);
         let now = clock.convert(Now::now());
         // A fixed seed makes the example repeatable; a real program takes it from the system.
         let mut agent = Agent::new(Arc::new(config), Packages::standard(), &Seed([seed; 32]), now);

@@ -5,18 +5,21 @@
 #[allow(dead_code)]
 mod driver;
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use bytes::Bytes;
 use driver::Driver;
 use driver::cli::{Args, Report, read_lines, wrong};
+use sip_events::digest::{Algorithm, Secret, Settings, UserStore};
 use sip_events::package::Reject;
 use sip_events::wire::StatusCode;
 use sip_events::{
-    Body, Close, Config, Decision, DropReason, Event, IncomingId, Limits, Misuse, PackageConfig, Packages, Policy,
-    Reason, ResourceKey, UnknownResource, WatcherId,
+    Authentication, Body, Close, Config, Decision, DropReason, Event, IncomingId, Limits, Misuse, PackageConfig,
+    Packages, Policy, Reason, ResourceKey, UnknownResource, WatcherId,
 };
 
 const USAGE: &str = "\
@@ -26,6 +29,8 @@ usage: notifier --bind IP:PORT [options]
   --min-expires SECONDS     shortest duration; below it 423
   --max-expires SECONDS     longest duration
   --max-watchers N          above it 503
+  --users FILE              ask for credentials: lines user:password
+  --realm REALM             of which realm they are (the host of --bind)
   --json                    one JSON object a line
 Commands on standard input:
   set RESOURCE PACKAGE FILE | set RESOURCE PACKAGE -inline TEXT
@@ -57,6 +62,7 @@ fn main() -> io::Result<()> {
     let mut bind: Option<SocketAddr> = None;
     let (mut names, mut answer, mut json) = (Vec::new(), Answer::Accept, false);
     let (mut min_expires, mut max_expires, mut limits) = (None, None, Limits::default());
+    let (mut users, mut realm) = (None, None);
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--bind" => bind = Some(args.parsed(&arg)),
@@ -72,6 +78,8 @@ fn main() -> io::Result<()> {
             "--min-expires" => min_expires = Some(args.parsed(&arg)),
             "--max-expires" => max_expires = Some(args.parsed(&arg)),
             "--max-watchers" => limits.watchers = args.parsed(&arg),
+            "--users" => users = Some(args.value(&arg)),
+            "--realm" => realm = Some(args.value(&arg)),
             "--json" => json = true,
             other => wrong(&format!("{other} is no option")),
         }
@@ -86,6 +94,11 @@ fn main() -> io::Result<()> {
     let mut config = Config::new(&format!("sip:notifier@{}", host(bind)))
         .and_then(|config| config.with_policy(policy).with_limits(limits).user_agent("sip-events notifier"))
         .unwrap_or_else(|error| wrong(&error.to_string()));
+    let realm = realm.unwrap_or_else(|| host(bind));
+    config = config.with_authentication(match users {
+        Some(file) => authentication(&file, &realm),
+        None => Authentication::None,
+    });
     for name in &names {
         let added = match name.as_str() {
             "presence" => packages.register(sip_events::package::Presence),
@@ -100,6 +113,26 @@ fn main() -> io::Result<()> {
     let driver = Driver::bind(bind, config, packages)?;
     let lines = read_lines(&driver);
     Notifier { driver, answer, json, packages: names, lines, drops: Default::default() }.run()
+}
+
+/// Users by name, with their passwords.
+#[derive(Debug)]
+struct Users(HashMap<String, String>);
+
+impl UserStore for Users {
+    fn secret(&self, user: &[u8], _hashed: bool, _realm: &str, _algorithm: Algorithm) -> Option<Secret> {
+        let user = std::str::from_utf8(user).ok()?;
+        self.0.get(user).map(Secret::password)
+    }
+}
+
+fn authentication(file: &str, realm: &str) -> Authentication {
+    let text = std::fs::read_to_string(file).unwrap_or_else(|error| wrong(&format!("{file}: {error}")));
+    let lines = text.lines().filter_map(|line| line.split_once(':'));
+    let users = lines.map(|(user, password)| (user.to_string(), password.to_string())).collect();
+    let settings = Settings::new(realm).unwrap_or_else(|error| wrong(&format!("--realm {realm}: {error}")));
+    // Most phones know MD5 only.
+    settings.algorithms(&[Algorithm::Sha256, Algorithm::Md5]).users(Arc::new(Users(users))).into()
 }
 
 fn host(address: SocketAddr) -> String {
@@ -160,7 +193,11 @@ impl Notifier {
         let from = String::from_utf8_lossy(watcher.from);
         let resource = self.driver.endpoint.resource_uri(watcher.resource).unwrap_or_default();
         let package = self.driver.endpoint.resource_package(watcher.resource).unwrap_or_default();
-        report.text("resource", resource).text("package", package).text("from", &from)
+        let report = report.text("resource", resource).text("package", package).text("from", &from);
+        match watcher.identity {
+            Some(user) => report.text("user", &String::from_utf8_lossy(user)),
+            None => report,
+        }
     }
 
     fn decide(&mut self, id: IncomingId) {

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use sip_events::wire::Transport;
 use sip_events::{
-    Answer, Body, Clock, Config, ConnectFailure, ConnectId, Decision, Ending, Endpoint, Event, Flow, Instant, Io,
-    Packages, QuestionKind, ResolveFailure, ResourceKey, Scope, Seed, StreamId, Subscribe,
+    Answer, Authentication, Body, Clock, Config, ConnectFailure, ConnectId, Decision, Ending, Endpoint, Event, Flow,
+    Instant, Io, Packages, QuestionKind, ResolveFailure, ResourceKey, Scope, Seed, StreamId, Subscribe,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -48,6 +48,7 @@ impl Driver {
         let local = udp.local_addr()?;
         let listener = TcpListener::bind(local).await?;
         let config = Config::new(&format!("sip:{user}@127.0.0.1")).map_err(io::Error::other)?;
+        let config = config.with_authentication(Authentication::None);
         let clock = Clock::new(std::time::Instant::now());
         // A fixed seed makes the example repeatable; a real program takes it from the system.
         let seed = Seed([seed; 32]);

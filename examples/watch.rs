@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use driver::Driver;
 use driver::cli::{Args, Report, failed, local_towards, wrong};
+use sip_events::digest::{Credentials, Secret};
 use sip_events::wire::{Host, UriBuf};
 use sip_events::{
     Config, Ending, Event, Misuse, PackageConfig, Packages, Retry, Scope, Subscribe, SubscriptionId, SubscriptionState,
@@ -27,6 +28,8 @@ usage: watch URI [options]
   --fetch                   ask for the state once
   --notifies N              unsubscribe after N NOTIFYs
   --seconds S               unsubscribe after S seconds
+  --user NAME               user, for whoever asks for credentials
+  --password PASSWORD       password
   --json                    one JSON object a line
 Exit code: 0 ended as asked, 1 failed or ended by the notifier for good, 2 wrong usage.";
 
@@ -40,6 +43,8 @@ struct Options {
     tcp: bool,
     notifies: Option<u32>,
     seconds: Option<u64>,
+    user: Option<String>,
+    password: String,
     json: bool,
 }
 
@@ -55,6 +60,8 @@ fn options() -> Options {
         tcp: false,
         notifies: None,
         seconds: None,
+        user: None,
+        password: String::new(),
         json: false,
     };
     while let Some(arg) = args.next() {
@@ -72,6 +79,8 @@ fn options() -> Options {
             "--fetch" => o.expires = Some(0),
             "--notifies" => o.notifies = Some(args.parsed(&arg)),
             "--seconds" => o.seconds = Some(args.parsed(&arg)),
+            "--user" => o.user = Some(args.value(&arg)),
+            "--password" => o.password = args.value(&arg),
             "--json" => o.json = true,
             uri if !uri.starts_with("--") && o.uri.is_empty() => o.uri = uri.into(),
             other => wrong(&format!("{other} is no option")),
@@ -143,6 +152,9 @@ fn request(o: &Options) -> Result<Subscribe, Misuse> {
     }
     for media_type in &o.accept {
         request = request.accept(media_type)?;
+    }
+    if let Some(user) = &o.user {
+        request = request.credentials(Credentials::new(user, Secret::password(&o.password))?)?;
     }
     Ok(request)
 }

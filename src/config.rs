@@ -1,6 +1,8 @@
 //! What the caller decides once: identity, timers, limits, policies.
 
 use alloc::borrow::ToOwned;
+#[cfg(feature = "digest")]
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -34,6 +36,7 @@ pub struct Config {
     pub policy: Policy,
     /// Alone, or beside another stack.
     pub role: Role,
+    pub(crate) authentication: Option<Authentication>,
     pub(crate) user_agent: Option<String>,
     pub(crate) packages: Vec<PackageConfig>,
 }
@@ -54,6 +57,7 @@ impl Config {
             limits: Limits::default(),
             policy: Policy::default(),
             role: Role::Standalone,
+            authentication: None,
             user_agent: None,
             packages: Vec::new(),
         })
@@ -96,6 +100,14 @@ impl Config {
         self
     }
 
+    /// How those are authenticated who send us SUBSCRIBEs. Nobody is accepted
+    /// before this is said: `accept` gives
+    /// [`Misuse::NoAuthentication`](crate::Misuse::NoAuthentication).
+    pub fn with_authentication(mut self, authentication: Authentication) -> Self {
+        self.authentication = Some(authentication);
+        self
+    }
+
     /// Alone or shared; see [`Role`].
     pub const fn with_role(mut self, role: Role) -> Self {
         self.role = role;
@@ -119,6 +131,26 @@ impl Config {
 
     pub(crate) fn package(&self, name: &str) -> Option<&PackageConfig> {
         self.packages.iter().find(|p| p.name == name)
+    }
+}
+
+/// How those are authenticated who send us SUBSCRIBEs.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Authentication {
+    /// Not at all: the application sees who claims to be asking, and by which
+    /// way, and decides on that.
+    None,
+    /// By digest: without valid credentials nothing is looked at and nothing
+    /// kept (RFC 6665 section 6.3).
+    #[cfg(feature = "digest")]
+    Digest(Box<crate::digest::Settings>),
+}
+
+#[cfg(feature = "digest")]
+impl From<crate::digest::Settings> for Authentication {
+    fn from(settings: crate::digest::Settings) -> Self {
+        Self::Digest(Box::new(settings))
     }
 }
 
@@ -230,6 +262,12 @@ pub struct Limits {
     /// Automatic attempts of one subscription within a (virtual) hour; then
     /// the subscription ends.
     pub retries_per_hour: u32,
+    /// Nonces in use that are remembered, 24 bytes each; those who lose theirs
+    /// get a new one with the next answer. Used with the feature `digest`.
+    pub nonces: u32,
+    /// Challenges being answered that are remembered, so that later requests
+    /// carry credentials at once. Used with the feature `digest`.
+    pub sessions: u32,
 }
 
 impl Default for Limits {
@@ -254,6 +292,8 @@ impl Default for Limits {
             timers_per_wakeup: 1_024,
             resolved: 1_024,
             retries_per_hour: 30,
+            nonces: 100_000,
+            sessions: 10_000,
         }
     }
 }

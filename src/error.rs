@@ -36,6 +36,11 @@ pub enum Misuse {
     /// The endpoint is closing and takes no new work.
     #[error("the endpoint is closing")]
     Closing,
+    /// Nothing was said about authentication, so nobody can be accepted: call
+    /// [`Config::with_authentication`](crate::Config::with_authentication), if
+    /// only with [`Authentication::None`](crate::Authentication::None).
+    #[error("how subscribers are authenticated was not configured")]
+    NoAuthentication,
     /// The duration is not one that the notifier may grant: above what was
     /// asked for (RFC 6665 section 4.2.1.1).
     #[error("a granted duration may not exceed the one asked for")]
@@ -119,6 +124,8 @@ pub enum DropReason {
     LateResponse,
     /// A request refused with an error status.
     Refused,
+    /// A request without valid credentials, answered 401 or 400.
+    Unauthorized,
     /// An ACK, which belongs to no transaction of ours.
     StrayAck,
     /// A table was full; where an answer is due it is 503 with Retry-After.
@@ -131,7 +138,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons, in the order of their counters.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::KeepAlive,
         Self::Unparsable,
         Self::Malformed,
@@ -140,6 +147,7 @@ impl DropReason {
         Self::StrayResponse,
         Self::LateResponse,
         Self::Refused,
+        Self::Unauthorized,
         Self::StrayAck,
         Self::Overload,
         Self::TooLarge,
@@ -158,6 +166,7 @@ impl fmt::Display for DropReason {
             Self::StrayResponse => "stray response",
             Self::LateResponse => "late response",
             Self::Refused => "refused",
+            Self::Unauthorized => "unauthorized",
             Self::StrayAck => "stray ACK",
             Self::Overload => "overload",
             Self::TooLarge => "too large",

@@ -4,6 +4,8 @@ use bytes::Bytes;
 use core::time::Duration;
 
 use crate::error::Retry;
+#[cfg(feature = "digest")]
+use crate::id::ClaimId;
 use crate::id::{IncomingId, ResourceId, SubscriptionId, WatcherId};
 use crate::io::Io;
 use crate::package::Body;
@@ -195,12 +197,32 @@ pub enum Event {
         /// The new one.
         child: SubscriptionId,
     },
-    /// Credentials are asked for (401 or 407).
+    /// A request of ours was refused for want of credentials (401 or 407):
+    /// [`authenticate`](crate::Agent::authenticate) gives them. A SUBSCRIBE
+    /// waits for that for [`Timers::decision`](crate::Timers::decision), then
+    /// the refusal stands; a NOTIFY is sent again later.
     Challenge {
-        /// By whom.
+        /// Which subscription or watcher it was for.
         subject: ObjectId,
-        /// The realm, as sent.
+        /// The realm, without quotes.
         realm: Bytes,
+    },
+    /// A user's secret is needed to verify a request:
+    /// [`supply`](crate::Agent::supply) it within
+    /// [`Timers::decision`](crate::Timers::decision), or the request gets 500
+    /// with Retry-After.
+    #[cfg(feature = "digest")]
+    Credentials {
+        /// Which request.
+        id: ClaimId,
+        /// The user's name, or its hash; neither is verified.
+        user: Bytes,
+        /// `user` is a hash (RFC 7616 section 3.4.4).
+        hashed: bool,
+        /// The realm.
+        realm: Bytes,
+        /// What an HA1 has to be made with; a password always fits.
+        algorithm: crate::digest::Algorithm,
     },
     /// A subscription is interrupted; the library subscribes again by itself.
     Retrying {

@@ -82,6 +82,13 @@ typed_id!(
     "incoming"
 );
 
+#[cfg(feature = "digest")]
+typed_id!(
+    /// A request whose sender's secret is being looked up.
+    ClaimId,
+    "claim"
+);
+
 #[derive(Debug, Clone)]
 struct Entry<T> {
     generation: NonZeroU32,

@@ -34,7 +34,7 @@
 //!
 //! use sip_events::wire::Transport;
 //! use sip_events::{
-//!     Body, Config, Decision, Endpoint, Event, Flow, Instant, Packages, ResourceKey, Scope, Seed, Subscribe,
+//!     Authentication, Body, Config, Decision, Endpoint, Event, Flow, Instant, Packages, ResourceKey, Scope, Seed, Subscribe,
 //! };
 //!
 //! /// Sends what `from` has to send. Whether there was anything.
@@ -52,8 +52,10 @@
 //!
 //! fn endpoint(identity: &str, address: &str, seed: u8) -> Result<Endpoint, Box<dyn std::error::Error>> {
 //!     let address: SocketAddr = address.parse()?;
+//!     // Whoever asks is believed; `Authentication::Digest` is better.
+//!     let config = Config::new(identity)?.with_authentication(Authentication::None);
 //!     // A real program takes its seed from the operating system.
-//!     let (config, seed) = (Arc::new(Config::new(identity)?), Seed([seed; 32]));
+//!     let (config, seed) = (Arc::new(config), Seed([seed; 32]));
 //!     let mut endpoint = Endpoint::new(config, Packages::standard(), &seed, Instant::ZERO);
 //!     endpoint.add_local(Transport::Udp, address, None, None)?;
 //!     Ok(endpoint)
@@ -174,14 +176,17 @@ pub mod wire;
 
 pub use agent::{Agent, Close, Decision, IncomingRef, ResourceKey, Scope, StateSet, Subscribe};
 pub use config::{
-    Config, Delivery, Dialect, DialogSharing, FlowGone, Limits, MissingState, NotifyTimeout, PackageConfig, Policy,
-    Role, RouteSet, Timers, Undecided, UnknownResource,
+    Authentication, Config, Delivery, Dialect, DialogSharing, FlowGone, Limits, MissingState, NotifyTimeout,
+    PackageConfig, Policy, Role, RouteSet, Timers, Undecided, UnknownResource,
 };
 pub use endpoint::Endpoint;
 pub use entropy::Seed;
 pub use error::{ConfigError, DropReason, Failure, Handled, Misuse, RestoreError, Retry};
 pub use event::{Ending, Event, Explanation, Gone, NotifyResult, ObjectId, Reason, SubscriptionState, TimerKind};
 pub use flow::{Flow, StreamId};
+#[cfg(feature = "digest")]
+#[cfg_attr(docsrs, doc(cfg(feature = "digest")))]
+pub use id::ClaimId;
 pub use id::{IncomingId, ResourceId, SubscriptionId, WatcherId};
 pub use io::{
     Answer, ConnectFailure, ConnectId, Io, QueryId, Question, QuestionKind, Record, ResolveFailure, StreamInfo,

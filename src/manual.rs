@@ -6,9 +6,13 @@
 #[doc = include_str!("../docs/event-loop.md")]
 pub mod event_loop {}
 
-#[doc = "[event-loop.md]: crate::manual::event_loop\n[limits.md]: crate::manual::limits\n[states.md]: crate::machine\n\n"]
+#[doc = "[authentication.md]: crate::digest\n[event-loop.md]: crate::manual::event_loop\n[limits.md]: crate::manual::limits\n[states.md]: crate::machine\n\n"]
 #[doc = include_str!("../docs/architecture.md")]
 pub mod architecture {}
+
+#[cfg(feature = "digest")]
+#[doc = include_str!("../docs/authentication.md")]
+pub mod authentication {}
 
 #[doc = include_str!("../docs/limits.md")]
 pub mod limits {}

@@ -15,7 +15,8 @@ const BOB: &str = "192.0.2.2:5060";
 
 fn endpoint(user: &str, address: &str, seed: u8) -> Endpoint {
     let address = address.parse().unwrap();
-    let config = Config::new(&format!("sip:{user}@{address}")).unwrap();
+    let config =
+        Config::new(&format!("sip:{user}@{address}")).unwrap().with_authentication(sip_events::Authentication::None);
     let mut endpoint = Endpoint::new(Arc::new(config), Packages::standard(), &Seed([seed; 32]), Instant::ZERO);
     for transport in [Transport::Udp, Transport::Tcp] {
         endpoint.add_local(transport, address, None, None).unwrap();

@@ -35,7 +35,8 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 /// Each layer, and what it may not name.
-const LAYERS: [(&str, &[&str]); 4] = [
+const LAYERS: [(&str, &[&str]); 5] = [
+    ("digest/", &["machine", "package", "agent", "endpoint", "config", "event", "flow", "io"]),
     ("wire/", &["machine", "package", "agent", "endpoint", "config", "event", "flow", "io"]),
     ("machine/", &["wire", "package", "agent", "endpoint", "config", "event", "flow", "io"]),
     ("package/", &["machine", "agent", "endpoint", "config", "event", "flow", "io"]),

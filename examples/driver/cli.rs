@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 pub struct Args(VecDeque<String>);
 
 /// Options of the contract that are not there yet.
-const LATER: [&str; 6] = ["--user", "--password", "--users", "--realm", "--outbound", "--ladder"];
+const LATER: [&str; 2] = ["--outbound", "--ladder"];
 
 impl Args {
     /// The program's arguments. `--help` prints `usage` and ends the program.

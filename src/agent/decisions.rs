@@ -93,7 +93,8 @@ impl Agent {
     /// Accepts a SUBSCRIBE: 200, then a NOTIFY at once (RFC 6665 section 4.2.1.2).
     ///
     /// # Errors
-    /// [`Misuse::StaleId`]; [`Misuse::LongerThanAsked`]; [`Misuse::Limit`];
+    /// [`Misuse::NoAuthentication`]; [`Misuse::StaleId`];
+    /// [`Misuse::LongerThanAsked`]; [`Misuse::Limit`];
     /// [`Misuse::NoLocalAddress`]; [`Misuse::WrongState`] if its resource was
     /// removed in the meantime. The SUBSCRIBE stays undecided.
     pub fn accept(&mut self, now: Instant, id: IncomingId, decision: Decision) -> Result<WatcherId, Misuse> {
@@ -105,6 +106,10 @@ impl Agent {
                 (Grant::Pending, expires, View::default(), Some(give_up.unwrap_or(self.config.timers.give_up)))
             }
         };
+        // ADV-E12: that nobody is authenticated has to be said.
+        if self.config.authentication.is_none() && incoming.identity.is_none() {
+            return Err(Misuse::NoAuthentication);
+        }
         let granted = expires.unwrap_or(incoming.expires);
         if granted > incoming.expires {
             return Err(Misuse::LongerThanAsked);
@@ -156,6 +161,7 @@ impl Agent {
             open: None,
             told: record.version_of(view),
             numbered: 0,
+            open_numbered: false,
             view,
             media: incoming.media,
             owed: false,
@@ -163,6 +169,8 @@ impl Agent {
             secure: incoming.secure,
             refusal: None,
             other_reason: None,
+            identity: incoming.identity.as_deref().map(Into::into),
+            trial: None,
         };
         let Some(id) = self.watchers.insert_with(|_| watcher) else { return Err(Misuse::Limit) };
         if let Some(record) = self.resources.get_mut(resource) {
@@ -170,7 +178,7 @@ impl Agent {
         }
         let nonce = self.watchers.get(id).map_or(0, |w| w.nonce);
         let tag = Tag(Minted { role: Role::Notifier, slot: id.slot, nonce });
-        let answer = self.acceptance(id.slot, granted, Some(tag));
+        let answer = self.acceptance(id.slot, granted, Some(tag), &incoming.info);
         self.reply(incoming.token, answer);
         self.owe(id.slot);
         self.rearm_watcher(id.slot);

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::dialogs::Placed;
 use super::flows::{FlowId, FlowRecord};
 use super::list::Queue;
 use super::message::{OutRequest, Outgoing, RequestId, Subject};
@@ -152,6 +153,7 @@ impl Agent {
         let watcher = self.watchers.at_mut(slot)?;
         watcher.local_cseq = watcher.local_cseq.saturating_add(1);
         watcher.open = Some(out.seq);
+        watcher.open_numbered = matches!(rendered, Some(Rendered::Numbered { .. }));
         let (body, number) = match rendered {
             Some(Rendered::Shared(body) | Rendered::Private(body)) => (Some(body), None),
             Some(Rendered::Numbered { body, at }) => {
@@ -163,7 +165,8 @@ impl Agent {
             None => (None, None),
         };
         let tag = Minted { role: Role::Notifier, slot, nonce: watcher.nonce };
-        let placed = watcher.dialog.write_request(Method::Notify, tag, watcher.local_cseq, head);
+        let start = head.len();
+        let mut placed = watcher.dialog.write_request(Method::Notify, tag, watcher.local_cseq, head);
         let (arrival, destination) = (watcher.flow, watcher.destination);
         self.write_contact(arrival, self.watchers.at(slot)?.secure, head);
         let watcher = self.watchers.at(slot)?;
@@ -176,20 +179,40 @@ impl Agent {
             head.extend_from_slice(&body.content_type);
             head.extend_from_slice(b"\r\n");
         }
+        let body = body.map_or_else(Bytes::new, |body| body.data);
+        let subject = Subject::Watcher(id);
+        self.authorise_notify(subject, start, &mut placed, (&body, number), head);
         let request = OutRequest {
-            id: RequestId { subject: Subject::Watcher(id), seq: out.seq },
+            id: RequestId { subject, seq: out.seq },
             method: Method::Notify,
             destination: self.notify_destination(arrival, destination),
             next_hop: placed.next_hop,
             via_at: placed.via_at,
             contact: None,
-            body: body.map_or_else(Bytes::new, |body| body.data),
+            body,
             number,
         };
         self.enter_window(now, id, out.seq, destination.unwrap_or(arrival));
         self.rearm_watcher(slot);
         self.stats.requests_sent = self.stats.requests_sent.wrapping_add(1);
         Some(Outgoing::Request(request))
+    }
+
+    fn authorise_notify(
+        &mut self,
+        whose: Subject,
+        start: usize,
+        placed: &mut Placed,
+        (body, number): (&Bytes, Option<(usize, u32)>),
+        head: &mut Vec<u8>,
+    ) {
+        let (at, number) = number.unzip();
+        let (before, behind) = body.split_at_checked(at.unwrap_or(0)).unwrap_or((body, &[]));
+        let mut digits = Vec::new();
+        if let Some(number) = number {
+            push_u32(&mut digits, number);
+        }
+        self.authorise(whose, b"NOTIFY", start, placed, &[before, &digits, behind], head);
     }
 
     /// The body for a watcher; `None` is no body.

@@ -34,6 +34,8 @@ pub(crate) struct Incoming {
     pub(super) dialog: Dialog,
     pub(super) flow: Flow,
     pub(super) identity: Option<Bytes>,
+    /// The value of Authentication-Info for the 2xx.
+    pub(super) info: Vec<u8>,
     pub(super) expires: u32,
     pub(super) cseq: u32,
     pub(super) media: u8,
@@ -247,6 +249,10 @@ impl Agent {
         if watcher.machine.is_terminated() {
             return Err(Answer::new(StatusCode::NO_SUCH_SUBSCRIPTION));
         }
+        // A subscription is the user's whose it is.
+        if watcher.identity.is_some() && watcher.identity.as_deref() != from.identity.as_deref() {
+            return Err(Answer::new(StatusCode::FORBIDDEN));
+        }
         let same = match (read::event(message), wire::Event::parse(watcher.dialog.event())) {
             (Ok(Some(event)), Ok(own)) => event.matches(&own),
             _ => false,
@@ -302,7 +308,7 @@ impl Agent {
             let old = core::mem::replace(&mut watcher.flow, flow);
             self.flows.release(&self.entropy, old);
         }
-        let answer = self.acceptance(slot, checked.expires, None);
+        let answer = self.acceptance(slot, checked.expires, None, &from.info);
         self.reply(token, answer);
         self.owe(slot);
         self.rearm_watcher(slot);
@@ -385,6 +391,7 @@ impl Agent {
             dialog,
             flow: from.flow,
             identity: from.identity.clone(),
+            info: from.info.clone(),
             expires: checked.expires,
             cseq: read::cseq(message).map_err(bad_request)?.number,
             media: checked.media,
@@ -406,7 +413,7 @@ impl Agent {
     }
 
     /// The 2xx to a SUBSCRIBE.
-    pub(super) fn acceptance(&self, slot: u32, expires: u32, to_tag: Option<Tag>) -> Answer {
+    pub(super) fn acceptance(&self, slot: u32, expires: u32, to_tag: Option<Tag>, info: &[u8]) -> Answer {
         let mut answer = Answer::new(StatusCode::OK);
         answer.dialog_forming = to_tag.is_some();
         answer.to_tag = to_tag;
@@ -417,6 +424,7 @@ impl Agent {
         push_u32(&mut answer.fields, expires);
         answer.fields.extend_from_slice(b"\r\n");
         push_field(&mut answer.fields, HeaderName::AllowEvents, self.packages.allow_events().as_bytes());
+        answer.authentication_info(info);
         answer
     }
 }

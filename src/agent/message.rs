@@ -41,12 +41,14 @@ pub struct Origin {
     pub secure: bool,
     /// The identity that the stack has verified, if any.
     pub identity: Option<Bytes>,
+    /// The value of Authentication-Info for a 2xx; empty for none.
+    pub(crate) info: Vec<u8>,
 }
 
 impl Origin {
     /// A request on `flow`, nobody's identity verified.
     pub const fn new(flow: Flow) -> Self {
-        Self { flow, secure: flow.transport.is_secure(), identity: None }
+        Self { flow, secure: flow.transport.is_secure(), identity: None, info: Vec::new() }
     }
 }
 
@@ -70,12 +72,12 @@ impl Tag {
 /// use std::sync::Arc;
 /// use sip_events::agent::{Agent, Origin, Outgoing, Token};
 /// use sip_events::wire::{Message, Method, StatusCode, Transport};
-/// use sip_events::{Body, Config, Decision, Event, Flow, Handled, Instant, Packages, ResourceKey, Seed};
+/// use sip_events::{Authentication, Body, Config, Decision, Event, Flow, Handled, Instant, Packages, ResourceKey, Seed};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let now = Instant::ZERO;
-/// let config = Arc::new(Config::new("sip:bob@192.0.2.2")?);
-/// let mut agent = Agent::new(config, Packages::standard(), &Seed([7; 32]), now);
+/// let config = Config::new("sip:bob@192.0.2.2")?.with_authentication(Authentication::None);
+/// let mut agent = Agent::new(Arc::new(config), Packages::standard(), &Seed([7; 32]), now);
 /// agent.add_local(Transport::Udp, "192.0.2.2:5060".parse()?, None, None)?;
 /// let resource = agent.add_resource(&ResourceKey::new("sip:bob@192.0.2.2", "presence")?)?;
 /// agent.set_state(now, resource, Body::new("application/pidf+xml", "<presence/>"))?;
@@ -178,4 +180,7 @@ pub struct OutResponse {
     pub to_tag: Option<Tag>,
     /// Record-Route has to be copied (RFC 3261 section 12.1.1).
     pub dialog_forming: bool,
+    /// Nothing has to be remembered of the request once this is sent: whoever
+    /// sent it did not say, or prove, who it is (RFC 3261 section 8.2.7).
+    pub stateless: bool,
 }

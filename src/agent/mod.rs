@@ -4,6 +4,11 @@
 //! The stack parses, answers retransmissions, locates next hops and sends; the
 //! agent says what. [`Outgoing`] shows how the two talk.
 
+#[cfg(feature = "digest")]
+mod auth;
+#[cfg(not(feature = "digest"))]
+#[path = "no_auth.rs"]
+mod auth;
 mod decisions;
 mod dialogs;
 mod explain;
@@ -50,8 +55,8 @@ use crate::machine::ReasonCode;
 use crate::package::Packages;
 use crate::stats::Stats;
 use crate::timers::TimerHeap;
-use crate::wire::push_u32;
-use crate::wire::{MessageView, Method, StatusCode};
+use crate::wire::{HeaderName, MessageView, Method, StatusCode};
+use crate::wire::{push_field, push_u32};
 
 use fanout::InWindow;
 use flows::Flows;
@@ -87,11 +92,20 @@ pub(crate) struct Answer {
     pub(crate) to_tag: Option<Tag>,
     pub(crate) dialog_forming: bool,
     pub(crate) fields: Vec<u8>,
+    /// Nothing has to be remembered of the request.
+    pub(crate) stateless: bool,
 }
 
 impl Answer {
     pub(crate) const fn new(status: StatusCode) -> Self {
-        Self { status, reason: None, to_tag: None, dialog_forming: false, fields: Vec::new() }
+        Self { status, reason: None, to_tag: None, dialog_forming: false, fields: Vec::new(), stateless: false }
+    }
+
+    /// RFC 7616 section 3.5; nothing without authentication.
+    pub(crate) fn authentication_info(&mut self, info: &[u8]) {
+        if !info.is_empty() {
+            push_field(&mut self.fields, HeaderName::AuthenticationInfo, info);
+        }
     }
 
     pub(crate) fn retry_after(&mut self, seconds: u32) {
@@ -125,6 +139,7 @@ pub struct Agent {
     resources: Arena<Resource>,
     resource_index: HashTable<u32>,
     incoming: Arena<Box<Incoming>>,
+    auth: auth::Auth,
 
     attempt_timers: TimerHeap,
     subscription_timers: TimerHeap,
@@ -159,6 +174,7 @@ impl Agent {
     pub fn new(config: Arc<Config>, packages: Packages, seed: &Seed, now: Instant) -> Self {
         let limits = config.limits;
         Self {
+            auth: auth::Auth::new(&config, seed, now),
             entropy: Entropy::new(seed, 1),
             packages,
             now,
@@ -253,8 +269,14 @@ impl Agent {
                 self.reply(token, answer);
                 Handled::Dropped(DropReason::Closed)
             }
-            Method::Subscribe => self.handle_subscribe(now, from, token, message),
-            Method::Notify => self.handle_notify(now, from, token, message),
+            Method::Subscribe | Method::Notify => {
+                let is_notify = *method == Method::Notify;
+                match self.guard(now, from, is_notify, token, message) {
+                    Err(handled) => handled,
+                    Ok(from) if is_notify => self.handle_notify(now, &from, token, message),
+                    Ok(from) => self.handle_subscribe(now, &from, token, message),
+                }
+            }
             _ => return Handled::NotOurs,
         };
         match handled {
@@ -407,6 +429,8 @@ impl Agent {
                 self.watcher_timeout(now, slot);
             } else if let Some(slot) = self.incoming_timers.pop_due(now) {
                 self.undecided(now, slot);
+            } else if let Some(slot) = self.auth.claim_timers.pop_due(now) {
+                self.claim_timeout(slot);
             } else {
                 break;
             }
@@ -431,12 +455,14 @@ impl Agent {
         let subscription = self.subscription_timers.peek().map(|(at, slot)| (at, self.subscription_timer(slot)));
         let attempt = self.attempt_timers.peek().map(|(at, _)| (at, TimerKind::ForkWindow));
         let watcher = self.watcher_timers.peek().map(|(at, slot)| (at, self.watcher_timer(slot)));
-        let incoming = self.incoming_timers.peek().map(|(at, _)| (at, TimerKind::Decision));
+        let undecided = [&self.incoming_timers, &self.auth.claim_timers];
+        let undecided =
+            undecided.into_iter().filter_map(TimerHeap::peek).min().map(|(at, _)| (at, TimerKind::Decision));
         let blocked = self.window.len() >= self.config.limits.notify_window as usize
             && (!self.dirty.is_empty() || self.ready.first().is_some());
         let per_flow = self.waiting > 0;
         let window = self.window_opens().filter(|_| blocked || per_flow).map(|at| (at, TimerKind::Window));
-        [subscription, attempt, watcher, incoming, window].into_iter().flatten().min_by_key(|(at, _)| *at)
+        [subscription, attempt, watcher, undecided, window].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     fn has_output(&self) -> bool {
@@ -478,8 +504,8 @@ impl Agent {
         if let Some((token, answer)) = self.answers.pop_front() {
             head.extend_from_slice(&answer.fields);
             self.stats.responses_sent = self.stats.responses_sent.wrapping_add(1);
-            let Answer { status, reason, to_tag, dialog_forming, .. } = answer;
-            return Some(Outgoing::Response(OutResponse { token, status, reason, to_tag, dialog_forming }));
+            let Answer { status, reason, to_tag, dialog_forming, stateless, .. } = answer;
+            return Some(Outgoing::Response(OutResponse { token, status, reason, to_tag, dialog_forming, stateless }));
         }
         if let Some(id) = self.abandoned.pop_front() {
             return Some(Outgoing::Abandon(id));
@@ -521,6 +547,7 @@ impl Agent {
                 self.reply(incoming.token, answer);
             }
         }
+        self.drop_claims();
         if how == Close::Persist {
             return;
         }
@@ -541,7 +568,8 @@ impl Agent {
     }
 
     fn is_idle(&self) -> bool {
-        let nothing_queued = self.answers.is_empty() && self.abandoned.is_empty() && self.events.is_empty();
+        let nothing_queued =
+            self.answers.is_empty() && self.abandoned.is_empty() && self.events.is_empty() && self.auth.is_idle();
         match self.closing {
             Some(Close::Persist) => nothing_queued,
             _ => {

@@ -41,7 +41,9 @@ impl Agent {
     ) -> Handled {
         match self.try_notify(now, from, message) {
             Ok(()) => {
-                self.reply(token, Answer::new(StatusCode::OK));
+                let mut answer = Answer::new(StatusCode::OK);
+                answer.authentication_info(&from.info);
+                self.reply(token, answer);
                 Handled::Consumed
             }
             Err(answer) => {

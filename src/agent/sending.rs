@@ -66,14 +66,20 @@ impl Agent {
             attempt.window_open = true;
             self.attempt_timers.set(attempt_slot, attempt.template.fork_window());
         }
+        let start = head.len();
         let record = self.subscriptions.get(id)?;
-        let placed = match &record.dialog {
+        let mut placed = match &record.dialog {
             Some(dialog) => dialog.write_request(Method::Subscribe, tag, record.local_cseq, head),
             None => {
                 let from = intent.from.as_ref().unwrap_or(&self.config.identity);
                 first_request(&intent, from.as_bytes(), &call_id, tag, cseq, head)
             }
         };
+        let body = intent.body.as_ref().filter(|_| out.kind != Kind::Unsubscribe);
+        let data = body.map_or_else(Bytes::new, |body| body.data.clone());
+        let subject = Subject::Subscription(id);
+        self.authorise(subject, b"SUBSCRIBE", start, &mut placed, &[&data], head);
+        let record = self.subscriptions.get(id)?;
         let known = destination.and_then(|id| self.flows.get(id)).filter(|f| !f.gone).map(|f| f.flow);
         let hop = head.get(placed.next_hop.clone()).and_then(|hop| wire::Uri::parse(hop).ok());
         let transport = known.map(|f| f.transport).or_else(|| hop?.transport()).unwrap_or(Transport::Udp);
@@ -102,18 +108,17 @@ impl Agent {
         for (name, value) in &intent.fields {
             push_field(head, HeaderName::from_bytes(name.as_bytes()), value.as_bytes());
         }
-        let body = intent.body.as_ref().filter(|_| out.kind != Kind::Unsubscribe);
         if let Some(body) = body {
             push_field(head, HeaderName::ContentType, &body.content_type);
         }
         Some(OutRequest {
-            id: RequestId { subject: Subject::Subscription(id), seq },
+            id: RequestId { subject, seq },
             method: Method::Subscribe,
             destination: known,
             next_hop: placed.next_hop,
             via_at: placed.via_at,
             contact,
-            body: body.map_or_else(Bytes::new, |body| body.data.clone()),
+            body: data,
             number: None,
         })
     }

@@ -37,6 +37,8 @@ pub struct Subscribe {
     pub(crate) auto_refresh: bool,
     pub(crate) auto_resubscribe: bool,
     pub(crate) user_data: u64,
+    /// For whoever challenges its SUBSCRIBEs.
+    pub(crate) credentials: super::auth::Keyring,
 }
 
 impl Subscribe {
@@ -65,6 +67,7 @@ impl Subscribe {
             auto_refresh: true,
             auto_resubscribe: true,
             user_data: 0,
+            credentials: super::auth::Keyring::default(),
         })
     }
 
@@ -153,6 +156,20 @@ impl Subscribe {
             return Err(Misuse::BadValue);
         }
         self.fields.push((name.to_string(), value.to_string()));
+        Ok(self)
+    }
+
+    /// Adds credentials for whoever challenges the SUBSCRIBEs: the notifier, or
+    /// proxies on the way. Where several fit a realm, the first are used.
+    ///
+    /// # Errors
+    /// [`Misuse::Limit`] for the 17th.
+    #[cfg(feature = "digest")]
+    pub fn credentials(mut self, credentials: crate::digest::Credentials) -> Result<Self, Misuse> {
+        if self.credentials.len() >= super::auth::MAX_CREDENTIALS {
+            return Err(Misuse::Limit);
+        }
+        self.credentials.push(credentials);
         Ok(self)
     }
 

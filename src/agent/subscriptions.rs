@@ -5,9 +5,9 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::auth::Verdict;
 use super::dialogs::Dialog;
 use super::flows::FlowId;
 use super::message::{Origin, RequestId, Subject};
@@ -23,7 +23,8 @@ use crate::id::{RawId, SubscriptionId};
 use crate::machine::responses::{SubscribeEffect, subscribe_effect};
 use crate::machine::subscriber::{self, Outcome, SubscribeResult};
 use crate::package::{Body, PackageIndex};
-use crate::wire::{self, HeaderName, MessageView, StatusCode, read};
+use crate::time::earliest;
+use crate::wire::{MessageView, StatusCode, read};
 
 /// Characters of a Call-ID that we mint.
 pub(super) const CALL_ID_LEN: usize = 24;
@@ -85,6 +86,15 @@ pub(crate) struct Subscription {
     pub(super) governor: Governor,
     pub(super) user_data: u64,
     pub(super) queued: bool,
+    /// How its latest request does with those who challenge it.
+    pub(super) trial: Option<Box<super::auth::Trial>>,
+}
+
+impl Subscription {
+    /// Until when the application may give credentials.
+    pub(super) fn asking_until(&self) -> Option<Instant> {
+        self.trial.as_ref().and_then(|trial| trial.asking_until())
+    }
 }
 
 /// Which dialogs of a forked subscription a command is for.
@@ -160,6 +170,7 @@ impl Agent {
             retry_at: None,
             governor: Governor::default(),
             queued: false,
+            trial: None,
         };
         let id = self.subscriptions.insert_with(|_| record).ok_or(Misuse::Limit)?;
         self.start_attempt(id.slot);
@@ -327,12 +338,23 @@ impl Agent {
             record.open = None;
             record.last_retry_after = retry_after;
         }
-        if subscribe_effect(code) == SubscribeEffect::Challenge {
-            let name = if code == 401 { HeaderName::WwwAuthenticate } else { HeaderName::ProxyAuthenticate };
-            if let Some(challenge) = message.field(name, 0) {
-                let realm = realm(challenge).unwrap_or_default();
-                self.push_news(Event::Challenge { subject: SubscriptionId(id).into(), realm });
+        let whose = Subject::Subscription(id);
+        let result = match subscribe_effect(code) {
+            SubscribeEffect::Challenge => match self.challenged(now, whose, status, message) {
+                Verdict::Retry => SubscribeResult::Retrying,
+                Verdict::Wait => return self.rearm_subscription(id.slot),
+                Verdict::Fail => result,
+            },
+            // The longer request that follows is the same one still.
+            SubscribeEffect::TooBrief => result,
+            _ if status.is_provisional() => result,
+            _ => {
+                self.trial_over(whose);
+                result
             }
+        };
+        if status.is_success() {
+            self.take_info(whose, message);
         }
         let timers = self.config.timers.sip;
         let Some(record) = self.subscriptions.get_mut(id) else { return };
@@ -360,6 +382,7 @@ impl Agent {
         }
         record.open = None;
         record.last_retry_after = None;
+        record.trial = None;
         let result = match why {
             Failure::Timeout => SubscribeResult::TimedOut,
             Failure::Transport | Failure::Unresolved => SubscribeResult::TransportFailed,
@@ -415,6 +438,7 @@ impl Agent {
             governor: Governor::fork(),
             user_data: attempt.intent.user_data,
             queued: false,
+            trial: None,
         };
         let parent = attempt.subscriptions.first().copied().and_then(|slot| self.subscriptions.id_at(slot));
         let id = self.subscriptions.insert_with(|_| record)?;
@@ -439,7 +463,7 @@ impl Agent {
     pub(super) fn rearm_subscription(&mut self, slot: u32) {
         let deadline = self.subscriptions.at(slot).and_then(|s| match s.retry_at {
             Some(at) => Some(at),
-            None => s.machine.poll_timeout(),
+            None => earliest(s.machine.poll_timeout(), s.asking_until()),
         });
         self.subscription_timers.set(slot, deadline);
         if let Some(id) = self.subscriptions.id_at(slot) {
@@ -450,6 +474,11 @@ impl Agent {
     pub(super) fn subscription_timer(&self, slot: u32) -> TimerKind {
         match self.subscriptions.at(slot) {
             Some(record) if record.retry_at.is_some() => TimerKind::Retry,
+            Some(record)
+                if record.asking_until().is_some_and(|at| record.machine.poll_timeout().is_none_or(|m| at <= m)) =>
+            {
+                TimerKind::Decision
+            }
             Some(record) => match record.machine.next_timer() {
                 Some((_, subscriber::TimerKind::TimerN)) => TimerKind::AwaitNotify,
                 Some((_, subscriber::TimerKind::Refresh)) => TimerKind::Refresh,
@@ -476,6 +505,13 @@ impl Agent {
             return;
         }
         record.machine.handle_timeout(now, &timers);
+        if let Some(status) = self.subscriptions.id_at(slot).and_then(|id| self.ask_over(now, id))
+            && let Some(record) = self.subscriptions.at_mut(slot)
+        {
+            let result = SubscribeResult::Failed { status: status.as_u16(), retry_after: None };
+            record.machine.handle_subscribe_result(now, result, &timers);
+            return self.settle_with_status(now, slot, Some(status));
+        }
         self.want_to_send(slot);
         self.settle_subscription(now, slot);
     }
@@ -486,8 +522,10 @@ impl Agent {
         let Some(attempt) = self.attempts.at_mut(slot) else { return };
         attempt.window_open = false;
         attempt.response_routes = None;
-        if attempt.subscriptions.is_empty() {
-            self.attempts.remove(slot);
+        if attempt.subscriptions.is_empty()
+            && let Some(attempt) = self.attempts.remove(slot)
+        {
+            self.forget_call(&attempt.call_id);
         }
         // They come in the order in which their windows close, nearly.
         while let Some(first) = self.orphans.front()
@@ -550,6 +588,7 @@ impl Agent {
     pub(super) fn detach(&mut self, slot: u32, close: bool) {
         let Some(id) = self.subscriptions.id_at(slot) else { return };
         let Some(record) = self.subscriptions.at_mut(slot) else { return };
+        record.trial = None;
         let open = record.open.take();
         if record.dialog.take().is_some()
             && let Some(seq) = open
@@ -588,31 +627,5 @@ impl Agent {
 
     pub(super) fn subscription_reasons(&self, slot: u32) -> (Option<Reason>, Option<u32>) {
         self.subscriptions.at(slot).map_or((None, None), |s| (s.last_reason.as_deref().cloned(), s.last_retry_after))
-    }
-}
-
-/// The realm of a challenge, unquoted.
-pub(super) fn realm(challenge: &[u8]) -> Option<Bytes> {
-    let after_scheme = challenge.trim_ascii_start().split_once_byte(b' ')?;
-    for parameter in wire::lex::split_list(after_scheme) {
-        let parameter = parameter.trim_ascii();
-        if let Some(name) = parameter.get(..5)
-            && name.eq_ignore_ascii_case(b"realm")
-        {
-            let value = parameter.get(5..)?.trim_ascii_start().strip_prefix(b"=")?.trim_ascii();
-            return Some(Bytes::from(wire::lex::unquote(value).into_owned()));
-        }
-    }
-    None
-}
-
-trait SplitOnce {
-    fn split_once_byte(&self, byte: u8) -> Option<&[u8]>;
-}
-
-impl SplitOnce for [u8] {
-    fn split_once_byte(&self, byte: u8) -> Option<&[u8]> {
-        let at = self.iter().position(|b| *b == byte)?;
-        self.get(at..)
     }
 }

@@ -46,6 +46,7 @@ const B: &str = "192.0.2.2:5060";
 fn side(address: &str, user: &str, seed: u8) -> Side {
     let address: SocketAddr = address.parse().unwrap();
     let config = Config::new(&format!("sip:{user}@{}", address.ip())).unwrap();
+    let config = config.with_authentication(crate::Authentication::None);
     let mut agent = Agent::new(Arc::new(config), Packages::standard(), &Seed([seed; 32]), Instant::ZERO);
     agent.add_local(Transport::Udp, address, None, None).unwrap();
     Side { agent, address, events: Vec::new() }

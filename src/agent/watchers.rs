@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use super::auth::Verdict;
 use super::dialogs::Dialog;
 use super::flows::FlowId;
 use super::list::Link;
@@ -16,7 +17,7 @@ use crate::machine::ReasonCode;
 use crate::machine::notifier::{self, GoneCause, NotifyResult, Outcome};
 use crate::machine::responses::{NotifyEffect, notify_effect, notify_effect_rfc3265};
 use crate::package::View;
-use crate::wire::{HeaderName, MessageView, StatusCode, read};
+use crate::wire::{MessageView, StatusCode, read};
 
 /// One subscription to a resource of ours.
 #[derive(Debug, Clone)]
@@ -44,6 +45,8 @@ pub(crate) struct Watcher {
     pub(crate) told: u32,
     /// Documents sent that carry a number.
     pub(crate) numbered: u32,
+    /// The open NOTIFY carries a number.
+    pub(crate) open_numbered: bool,
     pub(crate) view: View,
     /// The media type, as a place in the package's list.
     pub(crate) media: u8,
@@ -56,6 +59,11 @@ pub(crate) struct Watcher {
     pub(crate) refusal: Option<StatusCode>,
     /// A reason without a word of its own.
     pub(crate) other_reason: Option<Box<[u8]>>,
+    /// Who subscribed, if that was verified.
+    pub(crate) identity: Option<Box<[u8]>>,
+    /// How the open NOTIFY does with those who challenge it.
+    #[cfg_attr(not(feature = "digest"), allow(dead_code))]
+    pub(crate) trial: Option<Box<super::auth::Trial>>,
 }
 
 /// A watcher as the application sees it.
@@ -68,6 +76,8 @@ pub struct WatcherInfo<'a> {
     pub state: notifier::State,
     /// The value of its From header field, tag included.
     pub from: &'a [u8],
+    /// The user whose identity was verified, if any.
+    pub identity: Option<&'a [u8]>,
     /// Where NOTIFYs go: its Contact URI.
     pub target: &'a [u8],
     /// The value of its Event header field.
@@ -90,6 +100,7 @@ impl Agent {
             resource: ResourceId(resource),
             state: watcher.machine.state(),
             from: watcher.dialog.remote(),
+            identity: watcher.identity.as_deref(),
             target: watcher.dialog.target(),
             event: watcher.dialog.event(),
             view: watcher.view,
@@ -244,6 +255,7 @@ impl Agent {
         let Some(id) = self.watchers.id_at(slot) else { return };
         let Some(watcher) = self.watchers.remove(slot) else { return };
         self.note(WatcherId(id));
+        self.forget_call(watcher.dialog.call_id());
         if let Some(seq) = watcher.open {
             self.abandoned.push_back(RequestId { subject: Subject::Watcher(id), seq });
         }
@@ -283,6 +295,7 @@ impl Agent {
         let retry_after = read::retry_after(message).map(|r| r.seconds);
         let code = status.as_u16();
         let dialect = self.config.policy.dialect;
+        let Some(id) = self.watchers.id_at(slot) else { return };
         let Some(watcher) = self.close_open(slot, seq) else { return };
         let effect = match dialect {
             crate::Dialect::Rfc6665 => notify_effect(code, false),
@@ -295,14 +308,21 @@ impl Agent {
         {
             self.retarget_watcher(slot, target);
         }
-        self.report_notify(report, slot, cseq, Told::Answered(status));
-        let name = if code == 401 { HeaderName::WwwAuthenticate } else { HeaderName::ProxyAuthenticate };
-        if effect == NotifyEffect::Challenge
-            && let (Some(challenge), Some(id)) = (message.field(name, 0), self.watchers.id_at(slot))
-        {
-            let realm = super::subscriptions::realm(challenge).unwrap_or_default();
-            self.push_news(Event::Challenge { subject: WatcherId(id).into(), realm });
+        let whose = Subject::Watcher(id);
+        let retry = effect == NotifyEffect::Challenge && self.challenged(now, whose, status, message) == Verdict::Retry;
+        if retry {
+            // Nobody has seen its number yet (RFC 6665 section 5.3.2).
+            if let Some(watcher) = self.watchers.at_mut(slot).filter(|w| w.open_numbered) {
+                watcher.numbered = watcher.numbered.saturating_sub(1);
+            }
+            self.finish_notify(now, slot, seq, NotifyResult::Retry);
+            return;
         }
+        self.trial_over(whose);
+        if effect == NotifyEffect::Delivered {
+            self.take_info(whose, message);
+        }
+        self.report_notify(report, slot, cseq, Told::Answered(status));
         let result = match effect {
             NotifyEffect::Delivered => NotifyResult::Delivered,
             NotifyEffect::EndUsage | NotifyEffect::EndDialog => NotifyResult::Ended,
@@ -316,6 +336,9 @@ impl Agent {
         let Some(watcher) = self.close_open(slot, seq) else { return };
         let (report, cseq) = (watcher.report, watcher.local_cseq);
         self.forget_destination(slot);
+        if let Some(id) = self.watchers.id_at(slot) {
+            self.trial_over(Subject::Watcher(id));
+        }
         self.report_notify(report, slot, cseq, Told::Failed(why));
         let result = match why {
             Failure::Timeout => NotifyResult::TimedOut,

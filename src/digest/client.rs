@@ -192,6 +192,11 @@ impl Session {
         &self.nonce
     }
 
+    /// How often the nonce was used.
+    pub const fn count(&self) -> u32 {
+        self.count
+    }
+
     /// Appends the Authorization or Proxy-Authorization line for a request. No
     /// two requests get the same nonce count (RFC 7616 section 3.4).
     pub fn write(&mut self, request: &Request<'_>, out: &mut Vec<u8>) {

@@ -39,9 +39,9 @@ pub(crate) struct Nonces {
 }
 
 impl Nonces {
-    pub(crate) fn new(seed: &Seed, limit: u32) -> Self {
+    pub(crate) fn new(seed: &Seed, limit: u32, now: Instant) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX).max(1);
-        Self { key: Entropy::new(seed, 3), last: 0, floor: 0, live: VecDeque::new(), limit }
+        Self { key: Entropy::new(seed, 3), last: now.as_nanos(), floor: now.as_nanos(), live: VecDeque::new(), limit }
     }
 
     pub(super) fn issue(&mut self, now: Instant, realm: &[u8]) -> [u8; NONCE_LEN] {
@@ -55,6 +55,15 @@ impl Nonces {
             *digit = b"0123456789abcdef".get(nibble).copied().unwrap_or(b'0');
         }
         text
+    }
+
+    /// A number that changes with every issue and every use.
+    pub(super) fn fingerprint(&self) -> u64 {
+        let first = self.key.hash(&[&self.last.to_be_bytes(), &self.floor.to_be_bytes()]);
+        self.live.iter().fold(first, |sum, live| {
+            let Live { stamp, seen, highest } = live;
+            self.key.hash(&[&sum.to_be_bytes(), &stamp.to_be_bytes(), &seen.to_be_bytes(), &highest.to_be_bytes()])
+        })
     }
 
     fn mac(&self, stamp: u64, realm: &[u8]) -> u64 {

@@ -76,10 +76,10 @@ pub struct Server {
 
 impl Server {
     /// A server that remembers at most `limit` nonces in use, in 24 bytes each.
-    /// Nonces are bound to `seed`: after a restart with another seed, none of
-    /// the earlier ones is good.
-    pub fn new(settings: Settings, seed: &Seed, limit: u32) -> Self {
-        Self { settings, nonces: Nonces::new(seed, limit) }
+    /// Nonces are bound to `seed`, and none from before `now` is good: nothing
+    /// that was captured earlier can be used against a restarted server.
+    pub fn new(settings: Settings, seed: &Seed, limit: u32, now: Instant) -> Self {
+        Self { settings, nonces: Nonces::new(seed, limit, now) }
     }
 
     /// What it was made with.
@@ -211,6 +211,11 @@ impl Server {
         let next = next.as_ref().map(<[u8; super::nonce::NONCE_LEN]>::as_slice);
         write_info(next, proof.as_bytes(), (qop, &count_digits(claim.answer.count()), how.cnonce), &mut info);
         info
+    }
+
+    /// A number that changes with every nonce issued or used.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        self.nonces.fingerprint()
     }
 
     #[cfg(test)]

@@ -285,11 +285,12 @@ fn settings() -> Settings {
 }
 
 fn server(settings: Settings) -> Server {
-    Server::new(settings, &Seed([9; 32]), 100)
+    Server::new(settings, &Seed([9; 32]), 100, EARLIER)
 }
 
 const URI: &[u8] = b"sip:bob@example.com";
 const NOW: Instant = Instant::from_secs(1_000);
+const EARLIER: Instant = Instant::from_secs(900);
 
 fn challenges(server: &mut Server, now: Instant, stale: bool) -> Vec<String> {
     let mut out = Vec::new();
@@ -474,12 +475,15 @@ fn nonces_expire_and_belong_to_one_server_and_realm() {
     assert!(line.contains("nc=00000001"), "{line}");
     assert!(admit(&mut own, too_late, &line, Some(&secret)).is_ok());
 
-    let mut restarted = Server::new(settings(), &Seed([8; 32]), 100);
+    let mut restarted = Server::new(settings(), &Seed([8; 32]), 100, EARLIER);
+    let mut same_seed = Server::new(settings(), &Seed([9; 32]), 100, too_late);
     let mut other_realm = server(Settings::new("example.org").unwrap());
     challenges(&mut restarted, too_late, false);
     challenges(&mut other_realm, too_late, false);
+    challenges(&mut same_seed, too_late, false);
     let line = answer(&mut client, URI, b"");
     assert_eq!(admit(&mut restarted, too_late, &line, Some(&secret)), Err(Refusal::Stale));
+    assert_eq!(admit(&mut same_seed, too_late, &line, Some(&secret)), Err(Refusal::Stale));
     assert_eq!(admit(&mut other_realm, too_late, &line, Some(&secret)), Err(Refusal::Missing));
     let forged = line.replace("realm=\"example.com\"", "realm=\"example.org\"");
     assert_eq!(admit(&mut other_realm, too_late, &forged, Some(&secret)), Err(Refusal::Stale));
@@ -545,7 +549,7 @@ impl Random {
 #[test]
 fn no_replay_is_taken_whatever_was_forgotten() {
     for reordering in [false, true] {
-        let mut nonces = nonce::Nonces::new(&Seed([3; 32]), 8);
+        let mut nonces = nonce::Nonces::new(&Seed([3; 32]), 8, EARLIER);
         let (life, realm) = (Duration::from_secs(60), b"r".as_slice());
         let mut random = Random(7);
         let mut now = NOW;
@@ -591,7 +595,7 @@ fn no_replay_is_taken_whatever_was_forgotten() {
 
 #[test]
 fn a_count_is_taken_once_and_the_window_is_64_wide() {
-    let mut nonces = nonce::Nonces::new(&Seed([3; 32]), 8);
+    let mut nonces = nonce::Nonces::new(&Seed([3; 32]), 8, EARLIER);
     let life = Duration::from_secs(60);
     let text = nonces.issue(NOW, b"r");
     let stamp = nonces.read(&text, b"r", NOW, life).unwrap();

@@ -1,13 +1,20 @@
 //! The commands and views of the agent, on the endpoint. See there for what
 //! they do.
 
+#[cfg(feature = "digest")]
+use alloc::vec::Vec;
+
 use super::Endpoint;
 use crate::Instant;
 use crate::agent::{
     Agent, Close, Decision, IncomingRef, ResourceKey, Scope, StateSet, Subscribe, SubscriptionInfo, WatcherInfo,
 };
+#[cfg(feature = "digest")]
+use crate::digest::{Credentials, Secret};
 use crate::error::Misuse;
 use crate::event::{Explanation, ObjectId, Reason};
+#[cfg(feature = "digest")]
+use crate::id::ClaimId;
 use crate::id::{IncomingId, ResourceId, SubscriptionId, WatcherId};
 use crate::package::{Body, Packages, Reject, View};
 
@@ -238,6 +245,42 @@ impl Endpoint {
     /// Those of [`Agent::report_delivery`].
     pub fn report_delivery(&mut self, id: WatcherId, yes: bool) -> Result<(), Misuse> {
         self.agent.report_delivery(id, yes)
+    }
+}
+
+/// Authentication.
+#[cfg(feature = "digest")]
+#[cfg_attr(docsrs, doc(cfg(feature = "digest")))]
+impl Endpoint {
+    /// See [`Agent::set_credentials`].
+    ///
+    /// # Errors
+    /// Those of [`Agent::set_credentials`].
+    pub fn set_credentials(&mut self, credentials: Vec<Credentials>) -> Result<(), Misuse> {
+        self.agent.set_credentials(credentials)
+    }
+
+    /// See [`Agent::authenticate`].
+    ///
+    /// # Errors
+    /// Those of [`Agent::authenticate`].
+    pub fn authenticate(
+        &mut self,
+        now: Instant,
+        object: impl Into<ObjectId>,
+        credentials: Credentials,
+    ) -> Result<(), Misuse> {
+        let now = self.advance(now);
+        self.agent.authenticate(now, object, credentials)
+    }
+
+    /// See [`Agent::supply`].
+    ///
+    /// # Errors
+    /// Those of [`Agent::supply`].
+    pub fn supply(&mut self, now: Instant, id: ClaimId, secret: Option<Secret>) -> Result<(), Misuse> {
+        let now = self.advance(now);
+        self.agent.supply(now, id, secret)
     }
 }
 

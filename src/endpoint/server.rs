@@ -47,6 +47,9 @@ pub(super) struct Server {
     pub(super) tag: Option<Range<usize>>,
     /// `data` holds the final response.
     pub(super) answered: bool,
+    /// It ends once that is written: nothing is kept of those who are not
+    /// known (3261-8.2.7-1).
+    pub(super) once: bool,
     /// A CANCEL came before the answer.
     pub(super) cancelled: bool,
     pub(super) queued: bool,
@@ -177,6 +180,7 @@ impl Core {
             marks,
             tag,
             answered: false,
+            once: false,
             cancelled: false,
             queued: false,
         };
@@ -236,6 +240,7 @@ impl Core {
             return self.recycle(out);
         }
         let fallback = super::keys::hex(self.entropy.hash(&[b"tag", server.key(), server.merge_key()]));
+        let stateless = response.stateless;
         let minted = response.to_tag.map(|tag| tag.0.text());
         let to_tag = match (&server.tag, &minted) {
             (None, _) => None,
@@ -255,8 +260,9 @@ impl Core {
         server.tag = server.tag.as_ref().map(|_| tag_at);
         let old = core::mem::replace(&mut server.data, out);
         server.answered = true;
-        if server.machine.state() == State::Terminated {
-            // Timer J is zero: it lasts until it is written, or cannot be.
+        server.once = stateless || server.machine.state() == State::Terminated;
+        if server.once {
+            // It lasts until it is written, or cannot be: Timer J is zero, or of no use.
             server.expires = Some(now.saturating_add(timers.timer_f()));
         }
         self.recycle(old);
@@ -297,7 +303,7 @@ impl Core {
         let start = head.len();
         let done = if server.answered {
             head.extend_from_slice(server.data.get(server.merge_end..).unwrap_or_default());
-            server.machine.state() == State::Terminated
+            server.once
         } else {
             let delay = *server.trying_at.get_or_insert(now) - server.arrived;
             respond::write_trying(&server.data, &server.marks, delay, head);

@@ -202,4 +202,6 @@ fields!(Limits {
     timers_per_wakeup,
     resolved,
     retries_per_hour,
+    nonces,
+    sessions,
 });

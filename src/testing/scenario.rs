@@ -16,7 +16,7 @@ use super::ops::{Op, Step, Weights, weather};
 use super::rng::Rng;
 use super::world::{Figures, World};
 use crate::package::{Expires, Forking, Opaque};
-use crate::{Config, Delivery, Instant, Packages};
+use crate::{Authentication, Config, Delivery, Instant, Packages};
 
 /// Who there is, drawn from the seed: a swarm leaves out much of what could be,
 /// so that what is left meets often.
@@ -135,7 +135,8 @@ impl Scenario {
             let mut packages = Packages::new();
             // The name is a token, and the only one.
             let _ = packages.register(package.clone());
-            let Ok(mut config) = Config::new(&format!("sip:n{at}@{}", address.ip())) else { continue };
+            let Ok(config) = Config::new(&format!("sip:n{at}@{}", address.ip())) else { continue };
+            let mut config = config.with_authentication(Authentication::None);
             if options.nat {
                 config.policy.delivery = Delivery::Flow;
             }

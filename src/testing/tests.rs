@@ -39,7 +39,8 @@ fn world(seed: u64, accepts: bool, uri: &str) -> World<App> {
     packages.register(Opaque::new("x").with_rate(Duration::ZERO)).unwrap();
     let mut world = World::new(seed);
     for at in 1..=2 {
-        let config = Config::new(&format!("sip:n{at}@10.0.0.{at}")).unwrap();
+        let config =
+            Config::new(&format!("sip:n{at}@10.0.0.{at}")).unwrap().with_authentication(crate::Authentication::None);
         let blueprint = Blueprint::new(config, packages.clone(), format!("10.0.0.{at}:5060").parse().unwrap());
         world.add_node(&format!("node{at}"), blueprint, App { accepts });
     }

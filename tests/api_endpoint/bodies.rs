@@ -42,7 +42,7 @@ fn numbers_are_written_into_the_body_of_each_watcher() {
     for at in [0, 3, 4, 99] {
         let mut packages = Packages::new();
         packages.register(Counted(at)).unwrap();
-        let config = Config::new("sip:me@192.0.2.1").unwrap();
+        let config = Config::new("sip:me@192.0.2.1").unwrap().with_authentication(sip_events::Authentication::None);
         let mut kit = Kit::with(Config::new("sip:me@192.0.2.1").unwrap());
         let now = Instant::from_secs(1000);
         kit.endpoint = Endpoint::new(Arc::new(config), packages, &Seed([7; 32]), now);

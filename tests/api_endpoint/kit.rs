@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use sip_events::wire::{HeaderName, Message, Transport};
 use sip_events::{
-    Config, Decision, Endpoint, Event, Flow, Handled, Instant, Io, Packages, ResourceKey, Seed, StreamId, Subscribe,
-    TransmitId, View,
+    Authentication, Config, Decision, Endpoint, Event, Flow, Handled, Instant, Io, Packages, ResourceKey, Seed,
+    StreamId, Subscribe, TransmitId, View,
 };
 
 pub const LOCAL: &str = "192.0.2.1:5060";
@@ -93,6 +93,7 @@ impl Kit {
 
     pub fn bare(config: Config) -> Self {
         let now = Instant::from_secs(1000);
+        let config = config.with_authentication(Authentication::None);
         let endpoint = Endpoint::new(Arc::new(config), Packages::standard(), &Seed([7; 32]), now);
         Self { endpoint, now, events: Vec::new() }
     }

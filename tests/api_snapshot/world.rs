@@ -28,7 +28,9 @@ pub fn address(node: usize) -> SocketAddr {
 }
 
 pub fn config(node: usize) -> Config {
-    Config::new(&format!("sip:n{node}@192.0.2.{}", node + 1)).unwrap()
+    Config::new(&format!("sip:n{node}@192.0.2.{}", node + 1))
+        .unwrap()
+        .with_authentication(sip_events::Authentication::None)
 }
 
 pub fn seed(number: u64) -> Seed {

@@ -86,7 +86,7 @@ impl Rig {
     }
 
     pub fn config() -> Config {
-        Config::new("sip:me@192.0.2.1").unwrap()
+        Config::new("sip:me@192.0.2.1").unwrap().with_authentication(sip_events::Authentication::None)
     }
 
     pub fn with(config: Config) -> Self {

@@ -127,11 +127,14 @@ fn a_challenge_is_told() {
             rig.events.iter().any(|e| matches!(e, Event::Challenge { realm, .. } if &realm[..] == b"atlanta"))
         };
         let (mut rig, _, _) = first(answer);
-        assert!(challenged(&rig));
+        assert!(challenged(&rig) && rig.events.len() == 1);
+        // Nobody gives credentials.
+        rig.idle(secs(3));
         assert_eq!(refused(&mut rig).0, code);
-        let (rig, ours, _) = refresh(passive(), answer);
+        let (mut rig, ours, _) = refresh(passive(), answer);
         assert!(challenged(&rig) && rig.lives(&ours));
-        assert_eq!(rig.left(&ours), 500);
+        rig.idle(secs(3));
+        assert_eq!(rig.left(&ours), 497);
     }
 }
 

@@ -64,6 +64,7 @@ impl Agent {
             resources,
             resource_index: _,
             incoming,
+            auth,
             attempt_timers: _,
             subscription_timers: _,
             watcher_timers: _,
@@ -99,6 +100,7 @@ impl Agent {
             self.put_watcher(w, watcher);
         });
         put_table(w, incoming, |w, _, incoming| self.put_incoming(w, incoming));
+        auth.put_all(w);
         let orphans: Vec<_> = orphans.iter().filter(|id| self.is_orphan(**id)).collect();
         put_slots_of(w, Table::Attempts, orphans.into_iter().map(|id| id.slot));
         put_slots_of(w, Table::Subscriptions, live(subscriptions, senders.iter()));
@@ -170,6 +172,7 @@ impl Agent {
             dialog,
             flow,
             identity,
+            info,
             expires,
             cseq,
             media,
@@ -189,6 +192,7 @@ impl Agent {
         super::records::put_dialog(w, dialog);
         w.put(flow);
         w.put(identity);
+        w.ident(&info[..]);
         w.put(expires);
         w.ident(cseq);
         w.put(media);
@@ -201,6 +205,7 @@ impl Agent {
     pub(crate) fn is_quiescent(&self) -> bool {
         !self.has_output()
             && self.incoming.len() == 0
+            && self.auth.is_idle()
             && self.window.is_empty()
             && self.waiting == 0
             && self.closing.is_none()
@@ -236,11 +241,12 @@ fn live<'a, T>(arena: &'a Arena<T>, ids: impl Iterator<Item = &'a RawId> + 'a) -
 }
 
 fn put_answer(w: &mut Writer<'_>, answer: &Answer) {
-    let Answer { status, reason, to_tag, dialog_forming, fields } = answer;
+    let Answer { status, reason, to_tag, dialog_forming, fields, stateless } = answer;
     w.put(status);
     w.put(reason.map(str::as_bytes).unwrap_or_default());
     w.ident(&to_tag.map(|tag| tag.0.text()).unwrap_or_default()[..]);
     w.put(dialog_forming);
+    w.put(stateless);
     w.put(&fields[..]);
 }
 

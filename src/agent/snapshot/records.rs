@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use smallvec::SmallVec;
 
 use super::super::Agent;
+use super::super::auth::Keyring;
 use super::super::dialogs::{Dialog, DialogParts};
 use super::super::flows::FlowId;
 use super::super::list::{Link, Queue};
@@ -17,7 +18,7 @@ use super::super::retry::Governor;
 use super::super::subscribe::Subscribe;
 use super::super::subscriptions::{Attempt, CALL_ID_LEN, Subscription};
 use super::super::watchers::Watcher;
-use crate::codec::{Mode, ReadPackage, Reader, Table, Writer, put_list};
+use crate::codec::{Get, Mode, Put, ReadPackage, Reader, Table, Writer, put_list};
 use crate::error::RestoreError;
 use crate::flow::Flow;
 use crate::id::RawId;
@@ -26,21 +27,64 @@ use crate::package::{Body, PackageIndex, Packages};
 use crate::wire::NameAddr;
 
 fields!(Governor { was_established, is_fork, streak, in_hour, hour_began, last });
-fields!(Subscribe {
-    resource,
-    event,
-    expires,
-    accept,
-    from,
-    route,
-    body,
-    fields,
-    flow,
-    auto_refresh,
-    auto_resubscribe,
-    user_data,
-});
 fields!(ViewState { view, version: ident, body });
+
+impl Put for Subscribe {
+    /// Secrets are not written: a restored subscription is asked for them anew
+    /// ([`Event::Challenge`](crate::Event::Challenge)), or uses the agent's.
+    fn put(&self, w: &mut Writer<'_>) {
+        let Self {
+            resource,
+            event,
+            expires,
+            accept,
+            from,
+            route,
+            body,
+            fields,
+            flow,
+            auto_refresh,
+            auto_resubscribe,
+            user_data,
+            credentials,
+        } = self;
+        w.put(resource);
+        w.put(event);
+        w.put(expires);
+        w.put(accept);
+        w.put(from);
+        w.put(route);
+        w.put(body);
+        w.put(fields);
+        w.put(flow);
+        w.put(auto_refresh);
+        w.put(auto_resubscribe);
+        w.put(user_data);
+        if w.is(Mode::Exact) {
+            w.put(alloc::format!("{credentials:?}").as_str());
+        }
+    }
+}
+
+impl Get for Subscribe {
+    fn get(r: &mut Reader<'_>) -> Result<Self, RestoreError> {
+        Ok(Self {
+            resource: r.get()?,
+            event: r.get()?,
+            expires: r.get()?,
+            accept: r.get()?,
+            from: r.get()?,
+            route: r.get()?,
+            body: r.get()?,
+            fields: r.get()?,
+            flow: r.get()?,
+            auto_refresh: r.get()?,
+            auto_resubscribe: r.get()?,
+            user_data: r.get()?,
+            credentials: Keyring::default(),
+        })
+    }
+}
 
 /// A flow as it was written, and whether its connection had closed.
 pub(super) type ReadFlow = (Flow, bool);
@@ -290,6 +334,7 @@ impl Agent {
             governor,
             user_data,
             queued,
+            trial,
         } = subscription;
         w.put(machine);
         w.put(&**intent);
@@ -312,6 +357,8 @@ impl Agent {
             w.put(&open.is_some());
             w.ident(open);
             w.put(queued);
+            w.put(&trial.is_some());
+            w.put(&subscription.asking_until());
         }
     }
 
@@ -342,6 +389,7 @@ impl Agent {
             governor: r.get()?,
             user_data: r.get()?,
             queued: false,
+            trial: None,
         };
         Ok(ReadSubscription { record, destination })
     }
@@ -370,6 +418,7 @@ impl Agent {
             open,
             told,
             numbered,
+            open_numbered,
             view,
             media,
             owed,
@@ -377,6 +426,8 @@ impl Agent {
             secure,
             refusal,
             other_reason,
+            identity,
+            trial,
         } = watcher;
         let resource = self.resources.at(*resource);
         put_package(w, resource.map_or(PackageIndex(0), |resource| resource.package));
@@ -396,11 +447,14 @@ impl Agent {
         w.put(secure);
         w.put(refusal);
         w.put(other_reason);
+        w.put(identity);
         if !w.is(Mode::Saved) {
             w.put(&resource.is_some_and(|resource| resource.version_of(*view) != *told));
             w.put(&open.is_some());
             w.ident(open);
             w.put(owed);
+            w.put(open_numbered);
+            w.put(&trial.is_some());
             w.put(&in_window.is_some());
             w.word(match link.queue {
                 Queue::Idle => 0,
@@ -436,6 +490,7 @@ impl Agent {
             open: None,
             told,
             numbered,
+            open_numbered: false,
             view,
             media: media_types.get(usize::from(media)).copied().unwrap_or(0),
             owed: false,
@@ -443,6 +498,8 @@ impl Agent {
             secure: r.get()?,
             refusal: r.get()?,
             other_reason: r.get()?,
+            identity: r.get()?,
+            trial: None,
         };
         Ok(ReadWatcher { watcher, flow: flow.ok_or(RestoreError::Malformed)?, destination })
     }

@@ -74,7 +74,8 @@ impl Rig {
     }
 
     pub(super) fn with(configure: impl FnOnce(Config) -> Config, packages: Packages) -> Self {
-        let config = configure(Config::new("sip:me@192.0.2.1").unwrap());
+        let config =
+            configure(Config::new("sip:me@192.0.2.1").unwrap().with_authentication(crate::Authentication::None));
         let mut agent = Agent::new(Arc::new(config), packages, &Seed([9; 32]), Instant::ZERO);
         for transport in [Transport::Udp, Transport::Tcp] {
             agent.add_local(transport, ME.parse().unwrap(), None, None).unwrap();

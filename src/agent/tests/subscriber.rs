@@ -240,6 +240,7 @@ fn a_notify_then_a_challenge_leaves_the_subscription() {
     assert_eq!(rig.notify(&sent, "b", 1, "active;expires=3000").status, 200);
     rig.respond(&sent, 401, "WWW-Authenticate: Digest realm=\"x\", nonce=\"n\"\r\n");
     assert!(rig.agent.subscription(id).is_ok());
+    #[cfg(feature = "digest")]
     assert!(rig.events.iter().any(|e| matches!(e, Event::Challenge { realm, .. } if &realm[..] == b"x")));
     assert_eq!(rig.notify(&sent, "b", 2, "active").status, 200);
     // It refreshes in the dialog.
@@ -253,13 +254,18 @@ fn a_challenge_without_credentials_is_a_plain_failure() {
     let mut rig = Rig::new();
     let (id, sent) = rig.subscribe(bob());
     rig.respond(&sent, 401, "WWW-Authenticate: Digest realm=\"x\", nonce=\"n\"\r\n");
-    assert!(matches!(rig.events[0], Event::Challenge { .. }));
+    #[cfg(feature = "digest")]
+    {
+        assert!(matches!(rig.events.remove(0), Event::Challenge { .. }));
+        assert_eq!(rig.events, [], "the application may still give some");
+        rig.pass(SECOND * 3);
+    }
     assert!(matches!(
-        &rig.events[1],
+        &rig.events[0],
         Event::Terminated { subscription, why: Ending::Refused { status, .. }, retry: Retry::Never }
             if *subscription == id && status.as_u16() == 401
     ));
-    assert_eq!(rig.events.len(), 2);
+    assert_eq!(rig.events.len(), 1);
     assert_eq!(rig.pass(SECOND * 3600).len(), 0);
     // Without a challenge nobody is asked for anything.
     let mut rig = Rig::new();

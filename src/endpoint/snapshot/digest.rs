@@ -202,6 +202,7 @@ fn put_server(w: &mut Writer<'_>, server: &Server) {
         marks: Marks { start, to_end, ids_end, routes_end, end },
         tag,
         answered,
+        once,
         cancelled,
         queued,
     } = server;
@@ -212,6 +213,7 @@ fn put_server(w: &mut Writer<'_>, server: &Server) {
     w.put(backup);
     w.put(expires);
     w.put(answered);
+    w.put(once);
     w.put(cancelled);
     w.put(&tag.is_some());
     if *answered {

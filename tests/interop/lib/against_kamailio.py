@@ -93,3 +93,61 @@ def fetch(context, transport):
 
 def in_dialog(entry):
     return entry["totag"] not in ("", "<null>")
+
+
+@check("kamailio-digest-md5-udp", algorithm="MD5", transport="udp")
+@check("kamailio-digest-md5-tcp", algorithm="MD5", transport="tcp")
+@check("kamailio-digest-sha256-udp", algorithm="SHA-256", transport="udp")
+@check("kamailio-digest-sha256-tcp", algorithm="SHA-256", transport="tcp")
+def digest(context, algorithm, transport):
+    """One challenge, then refreshes and the unsubscription with credentials at once."""
+    server = kamailio(context.options, algorithm=algorithm)
+    user = f"digest-{algorithm}-{transport}"
+    uri = f"sip:{user}@{LOOPBACK}:{server.port}"
+    watch = context.watch(uri, "--user", "anybody", "--password", "secret", "--expires", "4", "--seconds", "9",
+                          transport=transport, user=f"w-{user}")
+    watch.event("accepted", 5, status=200)
+    watch.event("notify", 5, state="active")
+    watch.event("done", 15)
+    code = watch.wait(5)
+    expect(code == 0, f"watch ended with {code}")
+    requests = server.seen("seen", method="SUBSCRIBE", **{"from": f"w-{user}"})
+    expect(len({entry["callid"] for entry in requests}) == 1, "more than one Call-ID")
+    cseqs = [int(entry["cseq"]) for entry in requests]
+    expect(cseqs == list(range(cseqs[0], cseqs[0] + len(cseqs))), f"CSeq is {cseqs}")
+    starts = [entry for entry in requests if not in_dialog(entry)]
+    expect(len(starts) == 2, f"{len(starts)} SUBSCRIBEs outside the dialog, not one and its repetition")
+    within = len(requests) - 2
+    expect(3 <= within <= 7, f"{within} SUBSCRIBEs in the dialog: they were challenged")
+
+
+@check("kamailio-digest-stale", algorithm="SHA-256", transport="udp")
+def digest_stale(context, algorithm, transport):
+    """A nonce that lives shorter than the subscription: refreshes are challenged and stay in the dialog."""
+    server = kamailio(context.options, algorithm=algorithm, nonce_expire=1)
+    uri = f"sip:stale@{LOOPBACK}:{server.port}"
+    watch = context.watch(uri, "--user", "anybody", "--password", "secret", "--expires", "4", "--seconds", "9",
+                          transport=transport, user="w-stale")
+    watch.event("accepted", 5, status=200)
+    watch.event("done", 15)
+    code = watch.wait(5)
+    expect(code == 0, f"watch ended with {code}")
+    requests = server.seen("seen", method="SUBSCRIBE", **{"from": "w-stale"})
+    expect(len([entry for entry in requests if not in_dialog(entry)]) == 2, "it subscribed anew")
+    within = len([entry for entry in requests if in_dialog(entry)])
+    # Not always two for each: one that follows at once still has a good nonce.
+    expect(within >= 6, f"{within} SUBSCRIBEs in the dialog: none was challenged")
+
+
+@check("kamailio-digest-wrong", transport="udp")
+def digest_wrong(context, transport):
+    """A wrong password is tried once."""
+    server = kamailio(context.options, algorithm="MD5")
+    uri = f"sip:wrong@{LOOPBACK}:{server.port}"
+    watch = context.watch(uri, "--user", "anybody", "--password", "guess", "--seconds", "3", transport=transport, user="w-wrong")
+    ended = watch.event("terminated", 5)
+    expect(ended.get("status") == 401, f"terminated says status {ended.get('status')}")
+    code = watch.wait(5)
+    expect(code == 1, f"watch ended with {code}")
+    requests = server.seen("seen", method="SUBSCRIBE", **{"from": "w-wrong"})
+    expect(len(requests) == 2, f"{len(requests)} SUBSCRIBEs")

@@ -14,7 +14,7 @@ _servers = {}
 
 
 class Kamailio:
-    def __init__(self, context, min_expires):
+    def __init__(self, context, min_expires, algorithm, nonce_expire):
         self.port = free_port()
         state = context.dir
         database = os.path.join(state, "kamailio.db")
@@ -29,7 +29,9 @@ class Kamailio:
             "kamailio", "-f", os.path.join(HERE, "kamailio.cfg"), "-DD", "-E", "-m", "32", "-M", "8",
             "-w", state, "-Y", os.path.join(state, "run"), "-P", os.path.join(state, "kamailio.pid"),
             "-l", f"udp:{LOOPBACK}:{self.port}", "-l", f"tcp:{LOOPBACK}:{self.port}",
-            "-A", f"MIN_EXPIRES={min_expires}",
+            "-A", f"MIN_EXPIRES={min_expires}", "-A", f"NONCE_EXPIRE={nonce_expire}",
+            *(["-A", "WITH_AUTH"] if algorithm else []),
+            "--substdef", f"!AUTH_ALGORITHM!{algorithm or 'MD5'}!",
             "--substdef", f"!STATE_DB!sqlite:///{database}!",
             "--substdef", f"!STATE_CONTACT!sip:presence@{LOOPBACK}:{self.port}!",
         ])
@@ -58,11 +60,13 @@ class Kamailio:
             time.sleep(0.1)
 
 
-def kamailio(options, min_expires=0):
-    """The run's server with this minimum interval; the first caller starts it."""
+def kamailio(options, min_expires=0, algorithm=None, nonce_expire=300):
+    """The run's server with this minimum interval; the first caller starts it. With an algorithm it asks for
+    credentials: the password of every user is "secret"."""
+    kind = (min_expires, algorithm, nonce_expire)
     with _lock:
-        server = _servers.get(min_expires)
+        server = _servers.get(kind)
         if server is None:
-            context = Context(options, f"kamailio-min-{min_expires}")
-            server = _servers[min_expires] = Kamailio(context, min_expires)
+            name = f"kamailio-min-{min_expires}" + (f"-{algorithm}-{nonce_expire}" if algorithm else "")
+            server = _servers[kind] = Kamailio(Context(options, name), *kind)
         return server

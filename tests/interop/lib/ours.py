@@ -222,3 +222,26 @@ def quit_notifier(context):
         watch.event("terminated")
     code = pair.notifier.wait(5)
     expect(code == 0, f"notifier ended with {code}")
+
+
+@check("ours-digest-udp", transport="udp")
+@check("ours-digest-tcp", transport="tcp")
+def digest(context, transport):
+    """notifier asks for credentials; watch has them, has wrong ones, has none."""
+    users = context.file("users", b"alice:se:cret\ncarol:other\n")
+    pair = Pair(context, "--users", users, "--realm", "example.org", transport=transport)
+    watch = pair.watch("--user", "alice", "--password", "se:cret", "--expires", "4", "--seconds", "7")
+    watch.event("accepted", status=200)
+    watch.event("notify", state="active")
+    known = pair.notifier.event("subscribe")
+    expect(known.get("user") == "alice", f"subscribe says user {known.get('user')!r}")
+    for _ in range(2):
+        pair.notifier.event("refreshed", 5)
+    watch.event("done", 10)
+    ended(watch, 0)
+    for credentials in (("--user", "alice", "--password", "guess"), ("--user", "mallory", "--password", "se:cret"), ()):
+        refused = pair.watch(*credentials)
+        end = refused.event("terminated", 6)
+        expect(end.get("status") == 401, f"{credentials}: terminated says status {end.get('status')}")
+        ended(refused, 1)
+    expect(len(pair.notifier.events("subscribe")) == 1, "somebody without credentials was let in")

@@ -1,0 +1,105 @@
+//! Challenges that are being answered, kept for the requests to come (RFC 3261
+//! section 22.2): those of a notifier for its To, those of proxies for the
+//! Call-ID.
+
+use alloc::boxed::Box;
+
+use hashbrown::HashTable;
+use smallvec::SmallVec;
+
+use crate::codec::Writer;
+use crate::digest::Session;
+use crate::entropy::Entropy;
+use crate::id::Arena;
+
+#[derive(Debug, Clone)]
+struct Entry {
+    scope: Box<[u8]>,
+    session: Session,
+}
+
+/// Sessions by scope; the oldest make room when there are too many, which
+/// costs those who lose theirs one more challenge.
+#[derive(Debug, Clone)]
+pub(super) struct Wallet {
+    entries: Arena<Entry>,
+    index: HashTable<u32>,
+    /// The slot that makes room next.
+    hand: u32,
+}
+
+impl Wallet {
+    pub(super) const fn new(capacity: u32) -> Self {
+        Self { entries: Arena::new(capacity), index: HashTable::new(), hand: 0 }
+    }
+
+    pub(super) const fn len(&self) -> u32 {
+        self.entries.len()
+    }
+
+    /// The sessions of a scope, in slot order.
+    pub(super) fn of_scope(&self, entropy: &Entropy, scope: &[u8]) -> SmallVec<[u32; 2]> {
+        let named = |slot: &u32| self.entries.at(*slot).is_some_and(|entry| *entry.scope == *scope);
+        let mut slots: SmallVec<[u32; 2]> =
+            self.index.iter_hash(entropy.hash(&[scope])).copied().filter(|slot| named(slot)).collect();
+        slots.sort_unstable();
+        slots
+    }
+
+    pub(super) fn find(&self, entropy: &Entropy, scope: &[u8], realm: &[u8]) -> Option<u32> {
+        let slots = self.of_scope(entropy, scope);
+        slots.into_iter().find(|slot| self.session(*slot).is_some_and(|session| session.realm() == realm))
+    }
+
+    pub(super) fn session(&self, slot: u32) -> Option<&Session> {
+        self.entries.at(slot).map(|entry| &entry.session)
+    }
+
+    pub(super) fn session_mut(&mut self, slot: u32) -> Option<&mut Session> {
+        self.entries.at_mut(slot).map(|entry| &mut entry.session)
+    }
+
+    /// Keeps `session`, in place of one with the same realm.
+    pub(super) fn keep(&mut self, entropy: &Entropy, scope: &[u8], session: Session) {
+        if let Some(slot) = self.find(entropy, scope, session.realm()) {
+            if let Some(entry) = self.entries.at_mut(slot) {
+                entry.session = session;
+            }
+            return;
+        }
+        if self.entries.is_full() {
+            let hand = self.hand;
+            self.hand = hand.checked_add(1).filter(|next| *next < self.entries.len()).unwrap_or(0);
+            self.remove(entropy, hand);
+        }
+        let Some(id) = self.entries.insert_with(|_| Entry { scope: scope.into(), session }) else { return };
+        let entries = &self.entries;
+        let rehash = |slot: &u32| entries.at(*slot).map_or(0, |entry| entropy.hash(&[&entry.scope]));
+        self.index.insert_unique(entropy.hash(&[scope]), id.slot, rehash);
+    }
+
+    pub(super) fn put(&self, w: &mut Writer<'_>) {
+        w.put(&self.hand);
+        for (id, entry) in self.entries.iter() {
+            w.put(&id.slot);
+            w.put(&*entry.scope);
+            w.put(&entry.session.is_proxy());
+            w.put(entry.session.realm());
+            w.put(entry.session.nonce());
+            w.put(&entry.session.count());
+        }
+    }
+
+    pub(super) fn remove(&mut self, entropy: &Entropy, slot: u32) {
+        let Some(entry) = self.entries.remove(slot) else { return };
+        if let Ok(found) = self.index.find_entry(entropy.hash(&[&entry.scope]), |other| *other == slot) {
+            found.remove();
+        }
+    }
+
+    pub(super) fn forget(&mut self, entropy: &Entropy, scope: &[u8]) {
+        for slot in self.of_scope(entropy, scope) {
+            self.remove(entropy, slot);
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Digest authentication through endpoints: bytes in, bytes out, a virtual clock.
+#![cfg(feature = "digest")]
+
+mod client;
+mod hostile;
+mod kit;
+mod notify;
+mod server;
