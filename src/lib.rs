@@ -175,7 +175,7 @@ pub mod wire;
 pub use agent::{Agent, Close, Decision, IncomingRef, ResourceKey, Scope, StateSet, Subscribe};
 pub use config::{
     Config, Delivery, Dialect, DialogSharing, FlowGone, Limits, NotifyTimeout, PackageConfig, Policy, Role, Timers,
-    Undecided, UnknownResource,
+    Undecided, UnknownResource, Unproven,
 };
 pub use endpoint::Endpoint;
 pub use entropy::Seed;

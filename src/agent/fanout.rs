@@ -185,6 +185,7 @@ impl Agent {
             contact: None,
             body: body.map_or_else(Bytes::new, |body| body.data),
             number,
+            proven: self.watchers.at(slot)?.proven,
         };
         self.enter_window(now, id, out.seq, destination.unwrap_or(arrival));
         self.rearm_watcher(slot);

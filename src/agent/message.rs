@@ -144,6 +144,11 @@ pub struct OutRequest {
     /// A number to be written in decimal before byte `.0` of the body; see
     /// [`Rendered::Numbered`](crate::package::Rendered::Numbered).
     pub number: Option<(usize, u32)>,
+    /// Whether it is known to go to somebody who wants it: a peer that has
+    /// answered a request of this dialog or was authenticated, or one that the
+    /// application chose. If not, a stack over datagrams should send it once
+    /// and not repeat it at length: the address may be a victim's.
+    pub proven: bool,
 }
 
 /// A line of a request that depends on the flow it takes.

@@ -18,6 +18,7 @@ mod resources;
 mod retry;
 mod sending;
 mod snapshot;
+mod sources;
 mod subscribe;
 mod subscriptions;
 mod watchers;
@@ -59,6 +60,7 @@ pub(crate) use locals::Locals;
 use message::Subject;
 use resources::Resource;
 use snapshot::Changes;
+use sources::Sources;
 use subscriptions::{Attempt, Subscription};
 use watchers::Watcher;
 
@@ -124,6 +126,7 @@ pub struct Agent {
     resources: Arena<Resource>,
     resource_index: HashTable<u32>,
     incoming: Arena<Box<Incoming>>,
+    sources: Sources,
 
     attempt_timers: TimerHeap,
     subscription_timers: TimerHeap,
@@ -170,6 +173,7 @@ impl Agent {
             resources: Arena::new(limits.resources),
             resource_index: HashTable::new(),
             incoming: Arena::new(limits.incoming),
+            sources: Sources::default(),
             attempt_timers: TimerHeap::new(),
             subscription_timers: TimerHeap::new(),
             watcher_timers: TimerHeap::new(),
@@ -516,6 +520,7 @@ impl Agent {
         for slot in incoming {
             self.incoming_timers.set(slot, None);
             if let Some(incoming) = self.incoming.remove(slot) {
+                self.sources.leave(&self.entropy, incoming.flow.remote.ip());
                 let answer = self.overload();
                 self.reply(incoming.token, answer);
             }

@@ -119,6 +119,7 @@ impl Agent {
             contact,
             body: body.map_or_else(Bytes::new, |body| body.data.clone()),
             number: None,
+            proven: true,
         })
     }
 

@@ -30,6 +30,8 @@ pub(super) const CALL_ID_LEN: usize = 24;
 /// One first SUBSCRIBE, and the dialogs that NOTIFYs made of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Attempt {
+    /// The subscription that was asked for, be it over or not.
+    pub(super) root: Option<RawId>,
     pub(super) call_id: [u8; CALL_ID_LEN],
     /// The unpredictable half of our tag.
     pub(super) nonce: u64,
@@ -188,8 +190,10 @@ impl Agent {
         if self.attempts.is_full() {
             self.close_oldest_orphan();
         }
+        let root = self.subscriptions.id_at(slot);
         let Some(record) = self.subscriptions.at_mut(slot) else { return };
         let attempt = Attempt {
+            root,
             call_id,
             nonce,
             intent: record.intent.clone(),
@@ -408,7 +412,7 @@ impl Agent {
             user_data: attempt.intent.user_data,
             queued: false,
         };
-        let parent = attempt.subscriptions.first().copied().and_then(|slot| self.subscriptions.id_at(slot));
+        let parent = attempt.root;
         let id = self.subscriptions.insert_with(|_| record)?;
         let attempt = self.attempts.at_mut(attempt_slot)?;
         attempt.forks = attempt.forks.saturating_add(1);

@@ -11,6 +11,7 @@ use super::client::Clients;
 use super::connections::{Connections, Parked};
 use super::resolver::Resolver;
 use super::server::Servers;
+use super::unproven::Unproven;
 use crate::agent::{Locals, RequestId, Token};
 use crate::config::Config;
 use crate::entropy::{Entropy, Seed};
@@ -65,6 +66,7 @@ pub(super) struct Core {
     pub(super) servers: Servers,
     pub(super) connections: Connections,
     pub(super) resolver: Resolver,
+    pub(super) unproven: Unproven,
     pub(super) ready: VecDeque<Out>,
     pub(super) io: VecDeque<Io>,
     pub(super) up: VecDeque<Up>,
@@ -83,6 +85,7 @@ impl Core {
             servers: Servers::new(limits.server_transactions),
             connections: Connections::new(limits.streams, Entropy::new(seed, 2)),
             resolver: Resolver::new(limits.resolved),
+            unproven: Unproven::new(limits.unproven),
             ready: VecDeque::new(),
             io: VecDeque::new(),
             up: VecDeque::new(),

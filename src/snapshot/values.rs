@@ -187,6 +187,7 @@ fields!(Limits {
     forks,
     watchers,
     watchers_per_resource,
+    watchers_per_source,
     resources,
     incoming,
     events,
@@ -201,5 +202,6 @@ fields!(Limits {
     notify_window_per_flow,
     timers_per_wakeup,
     resolved,
+    unproven,
     retries_per_hour,
 });

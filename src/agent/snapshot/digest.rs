@@ -64,6 +64,7 @@ impl Agent {
             resources,
             resource_index: _,
             incoming,
+            sources: _,
             attempt_timers: _,
             subscription_timers: _,
             watcher_timers: _,

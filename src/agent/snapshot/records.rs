@@ -198,6 +198,7 @@ impl Agent {
 
     pub(super) fn put_attempt(&self, w: &mut Writer<'_>, attempt: &Attempt) {
         let Attempt {
+            root,
             call_id,
             nonce,
             intent,
@@ -210,6 +211,7 @@ impl Agent {
             tags,
             subscriptions: _,
         } = attempt;
+        w.ident(root);
         w.ident(&call_id[..]);
         w.ident(nonce);
         w.put(&**intent);
@@ -225,11 +227,13 @@ impl Agent {
     }
 
     pub(super) fn get_attempt(r: &mut Reader<'_>) -> Result<Attempt, RestoreError> {
+        let root = r.get()?;
         let call_id: [u8; CALL_ID_LEN] = r.bytes()?.try_into().map_err(|_| RestoreError::Malformed)?;
         let (nonce, intent) = (r.get()?, Arc::new(r.get()?));
         let package = PackageIndex(get_package(r)?.index);
         let window_open = r.get()?;
         Ok(Attempt {
+            root,
             call_id,
             nonce,
             intent,
@@ -363,6 +367,8 @@ impl Agent {
             media,
             owed,
             report,
+            proven,
+            authenticated,
             secure,
             refusal,
             other_reason,
@@ -382,6 +388,8 @@ impl Agent {
         w.put(view);
         w.put(media);
         w.put(report);
+        w.put(proven);
+        w.put(authenticated);
         w.put(secure);
         w.put(refusal);
         w.put(other_reason);
@@ -429,6 +437,8 @@ impl Agent {
             media: media_types.get(usize::from(media)).copied().unwrap_or(0),
             owed: false,
             report: r.get()?,
+            proven: r.get()?,
+            authenticated: r.get()?,
             secure: r.get()?,
             refusal: r.get()?,
             other_reason: r.get()?,

@@ -133,6 +133,7 @@ impl Agent {
             watcher.resource = resource.slot;
             watcher.flow = self.adopt_flow(Some(flow))?.ok_or(RestoreError::Malformed)?;
             watcher.destination = self.adopt_flow(destination)?;
+            self.enter_source(watcher.flow);
             seats.push((resource.slot, position, id.slot));
             Ok(Some(watcher))
         })?;
