@@ -164,3 +164,18 @@ fn endpoint_ops() {
 fn digest() {
     run("digest", bodies::digest);
 }
+
+/// Covers: ADV-N8, PEER-H01
+#[test]
+fn restore() {
+    run("restore", bodies::restore);
+}
+
+#[cfg(feature = "testing")]
+#[test]
+fn world() {
+    for (path, data) in files(&root().join("fuzz/corpus/world")) {
+        let caught = std::panic::catch_unwind(|| bodies::world(&data));
+        assert!(caught.is_ok(), "world fails on {path:?}");
+    }
+}

@@ -10,10 +10,16 @@ mod choices;
 mod digest;
 mod endpoint_ops;
 mod machines;
+mod restore;
 mod wire;
+#[cfg(feature = "testing")]
+mod world;
 
 pub(crate) use agent::agent;
 pub(crate) use digest::digest;
 pub(crate) use endpoint_ops::endpoint_ops;
 pub(crate) use machines::machines;
+pub(crate) use restore::restore;
 pub(crate) use wire::{framer, framer_all_cuts, headers, message, roundtrip};
+#[cfg(feature = "testing")]
+pub(crate) use world::world;

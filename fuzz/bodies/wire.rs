@@ -41,7 +41,7 @@ fn read_all<V: MessageView + ?Sized>(view: &V) {
 pub(crate) fn message(data: &[u8]) {
     let scanned = Message::scan(data);
     let parsed = Message::parse(data);
-    let owned = (data.len() % 4 == 0).then(|| MessageBuf::scan(data.to_vec()));
+    let owned = data.len().is_multiple_of(4).then(|| MessageBuf::scan(data.to_vec()));
     assert!(owned.as_ref().is_none_or(|owned| owned.is_ok() == scanned.is_ok()));
     let message = match scanned {
         Ok(message) => message,
