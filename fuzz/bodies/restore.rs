@@ -107,7 +107,8 @@ pub(crate) fn restore(data: &[u8]) {
         bytes[..10].copy_from_slice(b"SIPEVSNP\x01\x00");
     }
     let bytes = seal(bytes);
-    let restart = if data.len() % 2 == 0 { Restart::Fresh(Seed([6; 32])) } else { Restart::Continue(Seed([5; 32])) };
+    let restart =
+        if data.len().is_multiple_of(2) { Restart::Fresh(Seed([6; 32])) } else { Restart::Continue(Seed([5; 32])) };
     let downtime = Duration::from_secs(u64::from(data.get(1).copied().unwrap_or(0)) * 10);
     let restored = Endpoint::restore(config(), Packages::standard(), &bytes, NOW, downtime, &restart);
     let Ok(mut endpoint) = restored else { return };

@@ -41,7 +41,8 @@ pub(super) fn copy_lines(out: &mut Vec<u8>, message: &Message<'_>, via: &Via<'_>
         }
         for value in values {
             if !core::mem::take(&mut first) {
-                out.extend_from_slice(b", ");
+                // No blank: a list of nothing but commas gets no longer.
+                out.extend_from_slice(b",");
             }
             HeadWriter::new(out).raw(value);
         }
