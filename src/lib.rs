@@ -138,6 +138,7 @@
     clippy::std_instead_of_alloc,
     clippy::alloc_instead_of_core
 )]
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 extern crate alloc;
@@ -167,6 +168,8 @@ mod snapshot;
 mod stats;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+// A tool for tests: what overflows in it fails them.
+#[allow(clippy::arithmetic_side_effects)]
 pub mod testing;
 mod time;
 mod timers;

@@ -163,7 +163,7 @@ pub(crate) struct Placeholder {
 impl OutRequest {
     /// Bytes of the body as sent, the number included.
     pub fn body_len(&self) -> usize {
-        let digits = self.number.map_or(0, |(_, n)| n.checked_ilog10().map_or(1, |d| d as usize + 1));
+        let digits = self.number.map_or(0, |(_, n)| n.checked_ilog10().map_or(1, |d| (d as usize).saturating_add(1)));
         self.body.len().saturating_add(digits)
     }
 }

@@ -264,9 +264,13 @@ impl Agent {
     /// in each dialog as its NOTIFY comes (INT-16).
     ///
     /// # Errors
-    /// [`Misuse::StaleId`]; [`Misuse::WrongState`] the second time.
+    /// [`Misuse::StaleId`]; [`Misuse::WrongState`] the second time;
+    /// [`Misuse::Closing`] after [`Close::Persist`](super::Close::Persist).
     pub fn unsubscribe(&mut self, now: Instant, id: SubscriptionId, scope: Scope) -> Result<(), Misuse> {
         let now = self.advance(now);
+        if self.is_frozen() {
+            return Err(Misuse::Closing);
+        }
         let record = self.subscriptions.get(id.0).ok_or(Misuse::StaleId)?;
         if record.retry_at.is_some() {
             self.give_up_retry(id.0.slot);

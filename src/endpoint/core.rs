@@ -173,15 +173,12 @@ impl Core {
 
     /// What waited for a stream will never go there.
     pub(super) fn discard(&mut self, parked: Parked) {
-        let mut answers = MAX_REOPENED;
+        let mut answers = 0..MAX_REOPENED;
         for out in parked.queue {
             match out {
                 Out::Raw { .. } => self.raws = self.raws.saturating_sub(1),
                 // It takes a new connection.
-                Out::Server(_) if answers > 0 => {
-                    answers -= 1;
-                    self.ready.push_back(out);
-                }
+                Out::Server(_) if answers.next().is_some() => self.ready.push_back(out),
                 Out::Server(id) => self.drop_answer(id),
                 Out::Client(id) => self.unqueue_client(id),
             }

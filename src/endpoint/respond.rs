@@ -144,9 +144,9 @@ pub(super) fn write_trying(lines: &[u8], marks: &Marks, delay: Duration, out: &m
         push_u64(out, delay.as_secs());
         out.push(b'.');
         let millis = delay.subsec_millis();
-        for unit in [100, 10, 1] {
-            push_u64(out, u64::from(millis / unit % 10));
-        }
+        push_u64(out, u64::from(millis / 100));
+        push_u64(out, u64::from(millis / 10 % 10));
+        push_u64(out, u64::from(millis % 10));
         out.extend_from_slice(b"\r\n");
     }
     finish(out, 0);
