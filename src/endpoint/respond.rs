@@ -29,6 +29,7 @@ pub(super) struct Marks {
 /// need. Absent ones are left out.
 pub(super) fn copy_lines(out: &mut Vec<u8>, message: &Message<'_>, via: &Via<'_>, source: SocketAddr) -> Marks {
     let mut marks = Marks { start: out.len(), ..Marks::default() };
+    out.reserve_exact(size_of_lines(message));
     for nth in 0.. {
         let Some(line) = message.field(HeaderName::Via, nth) else { break };
         let mut values = split_list(line);
@@ -77,6 +78,15 @@ pub(super) fn copy_lines(out: &mut Vec<u8>, message: &Message<'_>, via: &Via<'_>
     }
     marks.end = out.len();
     marks
+}
+
+/// About how much [`copy_lines`] appends.
+fn size_of_lines(message: &Message<'_>) -> usize {
+    use HeaderName::{CSeq, CallId, From, RecordRoute, Timestamp, To};
+    let copied = |name| matches!(name, HeaderName::Via | From | To | CallId | CSeq | RecordRoute | Timestamp);
+    let lines = message.fields().filter(|field| copied(field.name));
+    // A name, a colon, a line break; and what Via is stamped with.
+    lines.fold(80usize, |size, field| size.saturating_add(field.value.len()).saturating_add(16))
 }
 
 /// A response to be written.
