@@ -203,7 +203,7 @@ impl<'a> Reader<'a> {
         if offset == i64::MAX {
             return Instant::FAR_FUTURE;
         }
-        let at = i128::from(self.now.as_nanos()) + i128::from(offset) - i128::from(self.elapsed);
+        let at = i128::from(self.now.as_nanos()).saturating_add(offset.into()).saturating_sub(self.elapsed.into());
         Instant::from_nanos(u64::try_from(at.max(0)).unwrap_or(u64::MAX))
     }
 }
@@ -268,14 +268,14 @@ impl Put for i64 {
 impl Get for i64 {
     fn get(r: &mut Reader<'_>) -> Result<Self, RestoreError> {
         let folded = r.word()?;
-        Ok((folded >> 1) as Self ^ -((folded & 1) as Self))
+        Ok((folded >> 1) as Self ^ ((folded & 1) as Self).wrapping_neg())
     }
 }
 
 /// What is left until then; more than 292 years are for ever.
 impl Put for Instant {
     fn put(&self, w: &mut Writer<'_>) {
-        let offset = i128::from(self.as_nanos()) - i128::from(w.base.as_nanos());
+        let offset = i128::from(self.as_nanos()).saturating_sub(w.base.as_nanos().into());
         let offset = i64::try_from(offset).unwrap_or(if offset < 0 { i64::MIN } else { i64::MAX });
         w.put(&if *self == Self::FAR_FUTURE { i64::MAX } else { offset });
     }

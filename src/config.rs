@@ -224,6 +224,10 @@ pub struct Limits {
     /// Watchers of one resource; above it 503 with Retry-After, or
     /// `Misuse::Limit` from `accept`.
     pub watchers_per_resource: u32,
+    /// Watchers, accepted and undecided, of one source address, port aside;
+    /// above it 503 with Retry-After. A proxy in front of many subscribers is
+    /// one source.
+    pub watchers_per_source: u32,
     /// Resources; above it `add_resource` gives `Misuse::Limit`.
     pub resources: u32,
     /// SUBSCRIBEs that await the application's decision; above it 503 with
@@ -259,6 +263,10 @@ pub struct Limits {
     pub timers_per_wakeup: u32,
     /// Names whose resolution is remembered or under way.
     pub resolved: u32,
+    /// Addresses without proof for which it is remembered what came from them
+    /// and went to them ([`Policy::unproven`]); above it the oldest is
+    /// forgotten.
+    pub unproven: u32,
     /// Automatic attempts of one subscription within a (virtual) hour; then
     /// the subscription ends.
     pub retries_per_hour: u32,
@@ -277,6 +285,7 @@ impl Default for Limits {
             forks: 8,
             watchers: 100_000,
             watchers_per_resource: 100_000,
+            watchers_per_source: 100_000,
             resources: 100_000,
             incoming: 1_000,
             events: 10_000,
@@ -291,6 +300,7 @@ impl Default for Limits {
             notify_window_per_flow: 64,
             timers_per_wakeup: 1_024,
             resolved: 1_024,
+            unproven: 4_096,
             retries_per_hour: 30,
             nonces: 100_000,
             sessions: 10_000,
@@ -315,6 +325,8 @@ pub struct Policy {
     pub dialog_sharing: DialogSharing,
     /// Where NOTIFYs of a dialog without route set go over datagrams.
     pub delivery: Delivery,
+    /// How much is sent to an address that has not answered.
+    pub unproven: Unproven,
     /// Which column of RFC 3265's and RFC 6665's tables a failed NOTIFY follows.
     pub dialect: Dialect,
     /// A NOTIFY without Subscription-State.
@@ -394,6 +406,21 @@ pub enum Delivery {
     RemoteTarget,
     /// Back along the flow of the SUBSCRIBE, which crosses NATs.
     Flow,
+}
+
+/// How much goes over datagrams to an address that has not answered a NOTIFY
+/// yet: a forged SUBSCRIBE may have named a victim's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Unproven {
+    /// Responses, one NOTIFY in full, and beyond these at most three bytes,
+    /// retransmissions included, for each byte that came from there. Nothing is
+    /// limited after an answer, on a stream, or for an authenticated watcher.
+    #[default]
+    Limit,
+    /// All that RFC 3261 section 17.1.2.2 says, which is up to eleven
+    /// NOTIFYs: for networks where source addresses cannot be forged.
+    Trust,
 }
 
 /// Which RFC's table of NOTIFY failures holds.

@@ -158,10 +158,11 @@ impl Minted {
         };
         let mut bits = 0u128;
         for digit in digits {
+            // The other way round than `ALPHABET`; nothing wraps within its range.
             let value = match digit {
-                b'0'..=b'9' => digit - b'0',
-                b'A'..=b'Z' => digit - b'A' + 10,
-                b'a'..=b'z' => digit - b'a' + 36,
+                b'0'..=b'9' => digit.wrapping_sub(b'0'),
+                b'A'..=b'Z' => digit.wrapping_sub(b'A').wrapping_add(10),
+                b'a'..=b'z' => digit.wrapping_sub(b'a').wrapping_add(36),
                 b'-' => 62,
                 b'_' => 63,
                 _ => return None,

@@ -140,6 +140,7 @@
     clippy::std_instead_of_alloc,
     clippy::alloc_instead_of_core
 )]
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 extern crate alloc;
@@ -169,6 +170,8 @@ mod snapshot;
 mod stats;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+// A tool for tests: what overflows in it fails them.
+#[allow(clippy::arithmetic_side_effects)]
 pub mod testing;
 mod time;
 mod timers;
@@ -177,7 +180,7 @@ pub mod wire;
 pub use agent::{Agent, Close, Decision, IncomingRef, ResourceKey, Scope, StateSet, Subscribe};
 pub use config::{
     Authentication, Config, Delivery, Dialect, DialogSharing, FlowGone, Limits, MissingState, NotifyTimeout,
-    PackageConfig, Policy, Role, RouteSet, Timers, Undecided, UnknownResource,
+    PackageConfig, Policy, Role, RouteSet, Timers, Undecided, UnknownResource, Unproven,
 };
 pub use endpoint::Endpoint;
 pub use entropy::Seed;

@@ -16,6 +16,9 @@ pub struct Stats {
     pub responses_sent: u64,
     /// Retransmissions sent, of requests and responses.
     pub retransmissions: u64,
+    /// Transmissions of NOTIFYs withheld from addresses without proof
+    /// ([`Policy::unproven`](crate::Policy::unproven)).
+    pub withheld: u64,
     /// Calls whose `now` lay before an earlier one; it was clamped.
     pub clock_went_back: u64,
     /// Violations by peers that were tolerated, such as a duration longer than
@@ -42,6 +45,7 @@ impl Stats {
             (&mut self.requests_sent, other.requests_sent),
             (&mut self.responses_sent, other.responses_sent),
             (&mut self.retransmissions, other.retransmissions),
+            (&mut self.withheld, other.withheld),
             (&mut self.clock_went_back, other.clock_went_back),
             (&mut self.tolerated, other.tolerated),
         ];

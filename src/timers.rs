@@ -96,7 +96,7 @@ impl TimerHeap {
 
     fn sift_up(&mut self, mut at: usize) {
         while at > 0 {
-            let parent = (at - 1) / ARITY;
+            let parent = at.saturating_sub(1) / ARITY;
             let (Some(child), Some(above)) = (self.heap.get(at).copied(), self.heap.get(parent).copied()) else {
                 return;
             };

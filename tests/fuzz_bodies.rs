@@ -1,7 +1,7 @@
 //! The fuzz targets without a fuzzer: over their corpus, over the captures,
 //! and over mutations that are the same in every run.
 
-#[path = "../fuzz/bodies.rs"]
+#[path = "../fuzz/bodies/mod.rs"]
 mod bodies;
 
 use std::fs;
@@ -92,10 +92,13 @@ fn mutate(numbers: &mut Numbers, data: &mut Vec<u8>) {
     }
 }
 
+/// Targets whose input is messages as they travel.
+const ON_MESSAGES: [&str; 3] = ["message", "framer", "roundtrip"];
+
 fn run(target: &str, body: fn(&[u8])) {
     let mut inputs = files(&root().join("fuzz/corpus").join(target));
     assert!(inputs.len() >= 10, "corpus of {target}");
-    if target != "headers" {
+    if ON_MESSAGES.contains(&target) {
         inputs.extend(files(&root().join("tests/captures")));
     }
     let mut numbers = Numbers(0x5eed);
@@ -123,6 +126,9 @@ fn message() {
 #[test]
 fn framer() {
     run("framer", bodies::framer);
+    for (_, data) in files(&root().join("fuzz/corpus/framer")) {
+        bodies::framer_all_cuts(&data[..data.len().min(2_000)]);
+    }
 }
 
 /// Covers: 3261-25.1-2, 3261-25.1-4, 3261-25.1-6
@@ -134,4 +140,42 @@ fn headers() {
 #[test]
 fn roundtrip() {
     run("roundtrip", bodies::roundtrip);
+}
+
+/// Covers: ADV-E8, ADV-P27, PEER-B06, PEER-B10, PEER-D01, PEER-D06
+#[test]
+fn machines() {
+    run("machines", bodies::machines);
+}
+
+#[test]
+fn agent() {
+    run("agent", bodies::agent);
+}
+
+/// Covers: ADV-E1, ADV-E2, ADV-E14, PEER-D05
+#[test]
+fn endpoint_ops() {
+    run("endpoint_ops", bodies::endpoint_ops);
+}
+
+/// Covers: ADV-P21, ADV-P29
+#[test]
+fn digest() {
+    run("digest", bodies::digest);
+}
+
+/// Covers: ADV-N8, PEER-H01
+#[test]
+fn restore() {
+    run("restore", bodies::restore);
+}
+
+#[cfg(feature = "testing")]
+#[test]
+fn world() {
+    for (path, data) in files(&root().join("fuzz/corpus/world")) {
+        let caught = std::panic::catch_unwind(|| bodies::world(&data));
+        assert!(caught.is_ok(), "world fails on {path:?}");
+    }
 }

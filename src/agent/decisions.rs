@@ -166,6 +166,8 @@ impl Agent {
             media: incoming.media,
             owed: false,
             report: false,
+            proven: incoming.identity.is_some(),
+            authenticated: incoming.identity.is_some(),
             secure: incoming.secure,
             refusal: None,
             other_reason: None,
@@ -202,6 +204,7 @@ impl Agent {
         let answer = self.rejection(&reject);
         self.incoming_timers.set(id.0.slot, None);
         if let Some(incoming) = self.incoming.remove(id.0.slot) {
+            self.sources.leave(&self.entropy, incoming.flow.remote.ip());
             self.reply(incoming.token, answer);
         }
         Ok(())

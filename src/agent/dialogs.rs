@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::entropy::Minted;
-use crate::wire::{MessageView, Method, NameAddr, ParseError, Uri, read};
+use crate::wire::{HeaderName, MessageView, Method, NameAddr, ParseError, ParseErrorKind, Uri, read};
 use crate::wire::{push_u32, push_value};
 
 /// The parts of a dialog's text.
@@ -59,23 +59,23 @@ pub(crate) struct DialogParts<'a> {
 
 impl Dialog {
     pub(crate) fn new(parts: &DialogParts<'_>, limit: u16) -> Result<Self, TooLarge> {
-        let mut text = Vec::with_capacity(256);
         let mut ends = [0u16; PARTS];
         let sources =
             [parts.call_id, parts.local, parts.remote, parts.remote_tag, &parts.target, &parts.routes, parts.event];
+        let len = sources.iter().fold(0usize, |len, source| len.saturating_add(source.len()));
+        let mut text = Vec::with_capacity(len.min(usize::from(limit)));
         for (end, source) in ends.iter_mut().zip(sources) {
             push_value(&mut text, source);
             *end = u16::try_from(text.len()).ok().filter(|len| *len <= limit).ok_or(TooLarge)?;
         }
         let mut dialog = Self { text: text.into_boxed_slice(), ends, first_route: (0, 0), strict: false };
-        let routes = dialog.part(Part::Routes).to_vec();
-        if let Some(first) = crate::wire::lex::split_list(&routes).next()
-            && let Ok(first) = NameAddr::parse(first)
-        {
-            let uri = first.uri();
-            let start = offset_in(&routes, uri);
-            dialog.strict = !Uri::parse(uri).is_ok_and(|uri| uri.is_loose_router());
-            dialog.first_route = (start, start.saturating_add(u16::try_from(uri.len()).unwrap_or(0)));
+        let routes = dialog.part(Part::Routes);
+        let first = crate::wire::lex::split_list(routes).next().and_then(|first| NameAddr::parse(first).ok());
+        if let Some(uri) = first.as_ref().map(NameAddr::uri) {
+            let start = offset_in(routes, uri);
+            let end = start.saturating_add(u16::try_from(uri.len()).unwrap_or(0));
+            let strict = !Uri::parse(uri).is_ok_and(|uri| uri.is_loose_router());
+            (dialog.strict, dialog.first_route) = (strict, (start, end));
         }
         Ok(dialog)
     }
@@ -228,9 +228,14 @@ pub(crate) fn write_uri(uri: &[u8], out: &mut Vec<u8>) {
 
 /// The elements of Record-Route in message order, as a comma list.
 pub(crate) fn record_routes<V: MessageView + ?Sized>(message: &V) -> Result<Vec<u8>, ParseError> {
-    let mut routes = Vec::new();
+    let lines = (0..).map_while(|nth| message.field(HeaderName::RecordRoute, nth));
+    let mut routes = Vec::with_capacity(lines.fold(0usize, |len, line| len.saturating_add(line.len())));
     for element in read::record_routes(message) {
         let route = element?;
+        // What leads nowhere must not become the way of every request.
+        if !Uri::parse(route.uri())?.is_sip() {
+            return Err(ParseError::new(ParseErrorKind::BadRoute, 0));
+        }
         if !routes.is_empty() {
             routes.extend_from_slice(b", ");
         }

@@ -191,6 +191,7 @@ impl Agent {
             contact: None,
             body,
             number,
+            proven: self.watchers.at(slot)?.proven,
         };
         self.enter_window(now, id, out.seq, destination.unwrap_or(arrival));
         self.rearm_watcher(slot);

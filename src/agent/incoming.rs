@@ -306,6 +306,13 @@ impl Agent {
         }
         if let Some(watcher) = self.watchers.at_mut(slot) {
             let old = core::mem::replace(&mut watcher.flow, flow);
+            if let Some(old) = self.flows.get(old).map(|record| record.flow.remote.ip())
+                && old != from.flow.remote.ip()
+            {
+                watcher.proven &= watcher.destination.is_some() || watcher.authenticated;
+                self.sources.leave(&self.entropy, old);
+                self.sources.enter(&self.entropy, from.flow.remote.ip());
+            }
             self.flows.release(&self.entropy, old);
         }
         let answer = self.acceptance(slot, checked.expires, None, &from.info);
@@ -365,6 +372,10 @@ impl Agent {
         if resource.is_some_and(|resource| self.is_crowded(resource)) {
             return Err(self.overload());
         }
+        let source = from.flow.remote.ip();
+        if self.sources.count(&self.entropy, source) >= self.config.limits.watchers_per_source {
+            return Err(self.overload());
+        }
         // RFC 3261 section 12.1.1.
         let first_hop = read::record_routes(message).next().and_then(Result::ok);
         let first_hop = first_hop.as_ref().map_or(target.as_slice(), NameAddr::uri);
@@ -401,6 +412,7 @@ impl Agent {
         };
         let deadline = incoming.deadline;
         let id = self.incoming.insert_with(|_| Box::new(incoming)).ok_or_else(|| self.overload())?;
+        self.sources.enter(&self.entropy, source);
         self.incoming_timers.set(id.slot, Some(deadline));
         self.push_event(Event::Subscribe(IncomingId(id)));
         Ok(())

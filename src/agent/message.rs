@@ -146,6 +146,11 @@ pub struct OutRequest {
     /// A number to be written in decimal before byte `.0` of the body; see
     /// [`Rendered::Numbered`](crate::package::Rendered::Numbered).
     pub number: Option<(usize, u32)>,
+    /// Whether it is known to go to somebody who wants it: a peer that has
+    /// answered a request of this dialog or was authenticated, or one that the
+    /// application chose. If not, a stack over datagrams should send it once
+    /// and not repeat it at length: the address may be a victim's.
+    pub proven: bool,
 }
 
 /// A line of a request that depends on the flow it takes.
@@ -160,7 +165,7 @@ pub(crate) struct Placeholder {
 impl OutRequest {
     /// Bytes of the body as sent, the number included.
     pub fn body_len(&self) -> usize {
-        let digits = self.number.map_or(0, |(_, n)| n.checked_ilog10().map_or(1, |d| d as usize + 1));
+        let digits = self.number.map_or(0, |(_, n)| n.checked_ilog10().map_or(1, |d| (d as usize).saturating_add(1)));
         self.body.len().saturating_add(digits)
     }
 }

@@ -24,6 +24,7 @@ mod response_routes;
 mod retry;
 mod sending;
 mod snapshot;
+mod sources;
 mod subscribe;
 mod subscriptions;
 mod watchers;
@@ -65,6 +66,7 @@ pub(crate) use locals::Locals;
 use message::Subject;
 use resources::Resource;
 use snapshot::Changes;
+use sources::Sources;
 use subscriptions::{Attempt, Subscription};
 use watchers::Watcher;
 
@@ -140,6 +142,7 @@ pub struct Agent {
     resource_index: HashTable<u32>,
     incoming: Arena<Box<Incoming>>,
     auth: auth::Auth,
+    sources: Sources,
 
     attempt_timers: TimerHeap,
     subscription_timers: TimerHeap,
@@ -187,6 +190,7 @@ impl Agent {
             resources: Arena::new(limits.resources),
             resource_index: HashTable::new(),
             incoming: Arena::new(limits.incoming),
+            sources: Sources::default(),
             attempt_timers: TimerHeap::new(),
             subscription_timers: TimerHeap::new(),
             watcher_timers: TimerHeap::new(),
@@ -543,6 +547,7 @@ impl Agent {
         for slot in incoming {
             self.incoming_timers.set(slot, None);
             if let Some(incoming) = self.incoming.remove(slot) {
+                self.sources.leave(&self.entropy, incoming.flow.remote.ip());
                 let answer = self.overload();
                 self.reply(incoming.token, answer);
             }

@@ -59,7 +59,8 @@ impl Governor {
             let doubled = rules.floor.saturating_mul(1u32 << u32::from(self.streak.min(20)));
             let whole = doubled.min(rules.cap).max(rules.floor);
             // Up to a quarter more, so that a fleet does not come back as one.
-            whole.saturating_add((whole / 4).saturating_mul(u32::from(rules.jitter)) / u32::from(u16::MAX))
+            let share = whole.checked_div(4).unwrap_or_default().saturating_mul(u32::from(rules.jitter));
+            whole.saturating_add(share.checked_div(u32::from(u16::MAX)).unwrap_or_default())
         };
         self.streak = self.streak.saturating_add(1);
         self.in_hour = self.in_hour.saturating_add(1);

@@ -120,6 +120,7 @@ impl Agent {
             contact,
             body: data,
             number: None,
+            proven: true,
         })
     }
 

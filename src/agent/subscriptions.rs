@@ -32,6 +32,8 @@ pub(super) const CALL_ID_LEN: usize = 24;
 /// One first SUBSCRIBE, and the dialogs that NOTIFYs made of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Attempt {
+    /// The subscription that was asked for, be it over or not.
+    pub(super) root: Option<RawId>,
     pub(super) call_id: [u8; CALL_ID_LEN],
     /// The unpredictable half of our tag.
     pub(super) nonce: u64,
@@ -202,8 +204,10 @@ impl Agent {
         if self.attempts.is_full() {
             self.close_oldest_orphan();
         }
+        let root = self.subscriptions.id_at(slot);
         let Some(record) = self.subscriptions.at_mut(slot) else { return };
         let attempt = Attempt {
+            root,
             call_id,
             nonce,
             intent: record.intent.clone(),
@@ -275,9 +279,13 @@ impl Agent {
     /// in each dialog as its NOTIFY comes (INT-16).
     ///
     /// # Errors
-    /// [`Misuse::StaleId`]; [`Misuse::WrongState`] the second time.
+    /// [`Misuse::StaleId`]; [`Misuse::WrongState`] the second time;
+    /// [`Misuse::Closing`] after [`Close::Persist`](super::Close::Persist).
     pub fn unsubscribe(&mut self, now: Instant, id: SubscriptionId, scope: Scope) -> Result<(), Misuse> {
         let now = self.advance(now);
+        if self.is_frozen() {
+            return Err(Misuse::Closing);
+        }
         let record = self.subscriptions.get(id.0).ok_or(Misuse::StaleId)?;
         if record.retry_at.is_some() {
             self.give_up_retry(id.0.slot);
@@ -440,7 +448,7 @@ impl Agent {
             queued: false,
             trial: None,
         };
-        let parent = attempt.subscriptions.first().copied().and_then(|slot| self.subscriptions.id_at(slot));
+        let parent = attempt.root;
         let id = self.subscriptions.insert_with(|_| record)?;
         let attempt = self.attempts.at_mut(attempt_slot)?;
         attempt.forks = attempt.forks.saturating_add(1);

@@ -53,6 +53,9 @@ pub(crate) struct Watcher {
     /// In the queue of those owed a NOTIFY.
     pub(crate) owed: bool,
     pub(crate) report: bool,
+    /// Who gets its NOTIFYs has answered one, or was authenticated.
+    pub(crate) proven: bool,
+    pub(crate) authenticated: bool,
     /// SIPS dialog: our Contact is a SIPS URI.
     pub(crate) secure: bool,
     /// The latest status that a NOTIFY was refused with.
@@ -259,6 +262,7 @@ impl Agent {
         if let Some(seq) = watcher.open {
             self.abandoned.push_back(RequestId { subject: Subject::Watcher(id), seq });
         }
+        self.leave_source(watcher.flow);
         self.flows.release(&self.entropy, watcher.flow);
         if let Some(destination) = watcher.destination {
             self.flows.release(&self.entropy, destination);
@@ -302,6 +306,7 @@ impl Agent {
             crate::Dialect::Rfc3265 => notify_effect_rfc3265(code, retry_after.is_some()),
         };
         watcher.refusal = Some(status).filter(|_| !status.is_success());
+        watcher.proven = true;
         let (report, cseq) = (watcher.report, watcher.local_cseq);
         if effect == NotifyEffect::Delivered
             && let super::dialogs::Contact::Target(target) = super::dialogs::contact(message)
@@ -383,7 +388,9 @@ impl Agent {
     pub(super) fn forget_destination(&mut self, slot: u32) {
         self.unlink(slot);
         self.leave_window(slot);
-        if let Some(old) = self.watchers.at_mut(slot).and_then(|w| w.destination.take()) {
+        let Some(watcher) = self.watchers.at_mut(slot) else { return };
+        watcher.proven = watcher.authenticated;
+        if let Some(old) = watcher.destination.take() {
             self.flows.release(&self.entropy, old);
         }
     }

@@ -160,6 +160,9 @@ impl Endpoint {
             Err(_) if self.agent.is_drained() => return self.core.dropped(DropReason::Closed),
             Err(reason) => return self.core.dropped(reason),
         };
+        if flow.stream.is_none() {
+            self.core.unproven.received(&self.core.entropy, flow.remote.ip(), bytes.len());
+        }
         match message.status() {
             Some(status) => self.dispatch_response(now, &message, status),
             None => self.dispatch_request(now, flow, &message),
@@ -262,6 +265,10 @@ impl Endpoint {
         let handled = self.agent.handle_request(now, &Origin::new(*flow), &method, token, message);
         if handled == Handled::NotOurs {
             self.core.forget_server(token);
+        }
+        if handled == Handled::Consumed && method == Method::Subscribe && flow.stream.is_none() {
+            let len = message.as_bytes().len();
+            self.core.unproven.asked(&self.core.entropy, flow.remote.ip(), len);
         }
         handled
     }

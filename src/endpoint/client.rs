@@ -45,6 +45,8 @@ pub(super) struct Client {
     pub(super) contact: Option<Placeholder>,
     pub(super) body: Bytes,
     pub(super) number: Option<(usize, u32)>,
+    /// It goes to somebody who wants it.
+    pub(super) proven: bool,
     /// Since the request was first sent to `flow`.
     pub(super) machine: Option<Transaction>,
     /// Timer F of the whole, attempts and waits included.
@@ -206,6 +208,7 @@ impl Core {
             contact: request.contact,
             body: request.body,
             number: request.number,
+            proven: request.proven,
             machine: None,
             expires: now.saturating_add(self.timers().timer_f()),
             flow: None,
@@ -396,10 +399,24 @@ impl Core {
             }
             return None;
         }
-        self.sent_request(now, id.slot, &flow);
+        let withheld = flow.stream.is_none() && !self.may_send(id.slot, &flow, size, !first);
+        self.sent_request(now, id.slot, &flow, withheld);
+        if withheld {
+            // As if it were lost on the way: by the time of the next transmission it may be let through.
+            head.truncate(start);
+            return None;
+        }
         let client = self.clients.list.get(id)?;
         let sent = Sent::Request { slot: id.slot, nonce: client.nonce };
         Some(Transmit { id: TransmitId(sent), flow, head_len, body })
+    }
+
+    /// Whether a datagram may go to an address that may be a victim's.
+    fn may_send(&mut self, slot: u32, flow: &Flow, size: usize, again: bool) -> bool {
+        let proven = self.clients.list.at(slot).is_none_or(|client| client.proven);
+        proven
+            || self.config.policy.unproven == crate::Unproven::Trust
+            || self.unproven.admits(&self.entropy, flow.remote.ip(), size, again)
     }
 
     /// A large request takes a stream to the same address (3261-18.1.1-1).
@@ -427,16 +444,20 @@ impl Core {
         }
     }
 
-    fn sent_request(&mut self, now: Instant, slot: u32, flow: &Flow) {
+    fn sent_request(&mut self, now: Instant, slot: u32, flow: &Flow, withheld: bool) {
         let timers = *self.timers();
         let reliable = flow.transport.is_reliable();
         let Some(client) = self.clients.list.at_mut(slot) else { return };
+        self.stats.withheld = self.stats.withheld.wrapping_add(u64::from(withheld));
+        if client.machine.is_some() && withheld {
+            return;
+        }
         if client.machine.is_some() {
             self.stats.retransmissions = self.stats.retransmissions.wrapping_add(1);
             return;
         }
         client.machine = Some(Transaction::new(now, reliable, &timers));
-        self.stats.requests_sent = self.stats.requests_sent.wrapping_add(1);
+        self.stats.requests_sent = self.stats.requests_sent.wrapping_add(u64::from(!withheld));
         if reliable {
             let head = core::mem::take(&mut client.head);
             client.body = Bytes::new();
@@ -466,6 +487,11 @@ impl Core {
         let stray = Err(Handled::Dropped(DropReason::StrayResponse));
         let Some(client) = self.clients.list.at_mut(slot) else { return stray };
         let Some(machine) = client.machine.as_mut() else { return stray };
+        if !client.proven
+            && let Some(flow) = client.flow
+        {
+            self.unproven.answered(&self.entropy, flow.remote.ip());
+        }
         if machine.handle_response(now, status.as_u16(), &timers) == ToUser::Absorb {
             return Err(Handled::Dropped(DropReason::LateResponse));
         }

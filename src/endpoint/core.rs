@@ -11,6 +11,7 @@ use super::client::Clients;
 use super::connections::{Connections, Parked};
 use super::resolver::Resolver;
 use super::server::Servers;
+use super::unproven::Unproven;
 use crate::agent::{Locals, RequestId, Token};
 use crate::config::Config;
 use crate::entropy::{Entropy, Seed};
@@ -65,6 +66,7 @@ pub(super) struct Core {
     pub(super) servers: Servers,
     pub(super) connections: Connections,
     pub(super) resolver: Resolver,
+    pub(super) unproven: Unproven,
     pub(super) ready: VecDeque<Out>,
     pub(super) io: VecDeque<Io>,
     pub(super) up: VecDeque<Up>,
@@ -83,6 +85,7 @@ impl Core {
             servers: Servers::new(limits.server_transactions),
             connections: Connections::new(limits.streams, Entropy::new(seed, 2)),
             resolver: Resolver::new(limits.resolved),
+            unproven: Unproven::new(limits.unproven),
             ready: VecDeque::new(),
             io: VecDeque::new(),
             up: VecDeque::new(),
@@ -170,15 +173,12 @@ impl Core {
 
     /// What waited for a stream will never go there.
     pub(super) fn discard(&mut self, parked: Parked) {
-        let mut answers = MAX_REOPENED;
+        let mut answers = 0..MAX_REOPENED;
         for out in parked.queue {
             match out {
                 Out::Raw { .. } => self.raws = self.raws.saturating_sub(1),
                 // It takes a new connection.
-                Out::Server(_) if answers > 0 => {
-                    answers -= 1;
-                    self.ready.push_back(out);
-                }
+                Out::Server(_) if answers.next().is_some() => self.ready.push_back(out),
                 Out::Server(id) => self.drop_answer(id),
                 Out::Client(id) => self.unqueue_client(id),
             }

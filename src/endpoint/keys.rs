@@ -78,7 +78,7 @@ pub(super) fn hex(value: u64) -> [u8; 16] {
     let mut out = [0; 16];
     for (digit, shift) in out.iter_mut().zip((0..64).step_by(4).rev()) {
         let nibble = u8::try_from((value >> shift) & 15).unwrap_or(0);
-        *digit = if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
+        *digit = b"0123456789abcdef".get(usize::from(nibble)).copied().unwrap_or(b'0');
     }
     out
 }

@@ -252,7 +252,7 @@ fn by_weight<'r>(records: &'r [Record], entropy: &mut Entropy) -> impl Iterator<
         let peers = rest.iter().take_while(|record| rank(record).0 == first);
         let total: u64 = peers.clone().map(|record| u64::from(rank(record).1)).sum();
         let many = peers.clone().count() > 1;
-        let mut draw = if many { entropy.next_u64() % total.saturating_add(1) } else { 0 };
+        let mut draw = if many { entropy.next_u64().checked_rem(total.saturating_add(1)).unwrap_or(0) } else { 0 };
         let at = peers
             .clone()
             .position(|record| {

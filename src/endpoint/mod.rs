@@ -13,6 +13,7 @@ mod respond;
 mod seats;
 mod server;
 mod snapshot;
+mod unproven;
 
 use ::core::net::SocketAddr;
 use alloc::boxed::Box;

@@ -29,6 +29,7 @@ pub(super) struct Marks {
 /// need. Absent ones are left out.
 pub(super) fn copy_lines(out: &mut Vec<u8>, message: &Message<'_>, via: &Via<'_>, source: SocketAddr) -> Marks {
     let mut marks = Marks { start: out.len(), ..Marks::default() };
+    out.reserve_exact(size_of_lines(message));
     for nth in 0.. {
         let Some(line) = message.field(HeaderName::Via, nth) else { break };
         let mut values = split_list(line);
@@ -41,7 +42,8 @@ pub(super) fn copy_lines(out: &mut Vec<u8>, message: &Message<'_>, via: &Via<'_>
         }
         for value in values {
             if !core::mem::take(&mut first) {
-                out.extend_from_slice(b", ");
+                // No blank: a list of nothing but commas gets no longer.
+                out.extend_from_slice(b",");
             }
             HeadWriter::new(out).raw(value);
         }
@@ -76,6 +78,15 @@ pub(super) fn copy_lines(out: &mut Vec<u8>, message: &Message<'_>, via: &Via<'_>
     }
     marks.end = out.len();
     marks
+}
+
+/// About how much [`copy_lines`] appends.
+fn size_of_lines(message: &Message<'_>) -> usize {
+    use HeaderName::{CSeq, CallId, From, RecordRoute, Timestamp, To};
+    let copied = |name| matches!(name, HeaderName::Via | From | To | CallId | CSeq | RecordRoute | Timestamp);
+    let lines = message.fields().filter(|field| copied(field.name));
+    // A name, a colon, a line break; and what Via is stamped with.
+    lines.fold(80usize, |size, field| size.saturating_add(field.value.len()).saturating_add(16))
 }
 
 /// A response to be written.
@@ -143,9 +154,9 @@ pub(super) fn write_trying(lines: &[u8], marks: &Marks, delay: Duration, out: &m
         push_u64(out, delay.as_secs());
         out.push(b'.');
         let millis = delay.subsec_millis();
-        for unit in [100, 10, 1] {
-            push_u64(out, u64::from(millis / unit % 10));
-        }
+        push_u64(out, u64::from(millis / 100));
+        push_u64(out, u64::from(millis / 10 % 10));
+        push_u64(out, u64::from(millis % 10));
         out.extend_from_slice(b"\r\n");
     }
     finish(out, 0);

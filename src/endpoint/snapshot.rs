@@ -49,6 +49,7 @@ impl Endpoint {
                     w.put(&core.resolver.no_naptr);
                     w.put(&core.resolver.no_srv);
                     w.word(core.entropy.counter());
+                    core.unproven.put(w, &core.entropy);
                     cursor.stage = STAGES;
                 }
             }
@@ -121,6 +122,7 @@ impl Endpoint {
             Ok(Some(entry).filter(|_| same))
         })?;
         let (no_naptr, no_srv, counter) = (r.get()?, r.get()?, r.get()?);
+        self.core.unproven.read(r, &self.core.entropy)?;
         if !same {
             return Ok(());
         }

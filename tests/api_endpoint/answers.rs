@@ -68,7 +68,7 @@ fn all_vias_are_copied_in_order_and_only_the_first_is_touched() {
     assert_eq!(
         lines,
         [
-            "SIP/2.0/UDP a.example.com;branch=z9hG4bK1;received=198.51.100.7, SIP / 2.0 / TCP b.example.com;branch=z9hG4bK2",
+            "SIP/2.0/UDP a.example.com;branch=z9hG4bK1;received=198.51.100.7,SIP / 2.0 / TCP b.example.com;branch=z9hG4bK2",
             "SIP/2.0/UDP c.example.com;branch=z9hG4bK3;x=\"a,b\"",
         ]
     );

@@ -58,7 +58,9 @@ impl Agent {
     pub(in crate::agent) fn note(&mut self, object: impl Into<ObjectId>) {
         let Some(changes) = &mut self.changes else { return };
         let limits = &self.config.limits;
-        let live = u64::from(limits.subscriptions) + u64::from(limits.watchers) + u64::from(limits.resources);
+        let live = u64::from(limits.subscriptions)
+            .saturating_add(limits.watchers.into())
+            .saturating_add(limits.resources.into());
         if (changes.changed.len() as u64) < live.saturating_mul(2) {
             changes.changed.insert(key(object.into()));
         }

@@ -65,6 +65,7 @@ impl Agent {
             resource_index: _,
             incoming,
             auth,
+            sources: _,
             attempt_timers: _,
             subscription_timers: _,
             watcher_timers: _,

@@ -243,6 +243,7 @@ impl Agent {
 
     pub(super) fn put_attempt(&self, w: &mut Writer<'_>, attempt: &Attempt) {
         let Attempt {
+            root,
             call_id,
             nonce,
             intent,
@@ -256,6 +257,7 @@ impl Agent {
             response_routes,
             subscriptions: _,
         } = attempt;
+        w.ident(root);
         w.ident(&call_id[..]);
         w.ident(nonce);
         w.put(&**intent);
@@ -276,11 +278,13 @@ impl Agent {
     }
 
     pub(super) fn get_attempt(r: &mut Reader<'_>) -> Result<Attempt, RestoreError> {
+        let root = r.get()?;
         let call_id: [u8; CALL_ID_LEN] = r.bytes()?.try_into().map_err(|_| RestoreError::Malformed)?;
         let (nonce, intent) = (r.get()?, Arc::new(r.get()?));
         let package = PackageIndex(get_package(r)?.index);
         let window_open = r.get()?;
         Ok(Attempt {
+            root,
             call_id,
             nonce,
             intent,
@@ -423,6 +427,8 @@ impl Agent {
             media,
             owed,
             report,
+            proven,
+            authenticated,
             secure,
             refusal,
             other_reason,
@@ -444,6 +450,8 @@ impl Agent {
         w.put(view);
         w.put(media);
         w.put(report);
+        w.put(proven);
+        w.put(authenticated);
         w.put(secure);
         w.put(refusal);
         w.put(other_reason);
@@ -495,6 +503,8 @@ impl Agent {
             media: media_types.get(usize::from(media)).copied().unwrap_or(0),
             owed: false,
             report: r.get()?,
+            proven: r.get()?,
+            authenticated: r.get()?,
             secure: r.get()?,
             refusal: r.get()?,
             other_reason: r.get()?,

@@ -133,6 +133,7 @@ impl Agent {
             watcher.resource = resource.slot;
             watcher.flow = self.adopt_flow(Some(flow))?.ok_or(RestoreError::Malformed)?;
             watcher.destination = self.adopt_flow(destination)?;
+            self.enter_source(watcher.flow);
             seats.push((resource.slot, position, id.slot));
             Ok(Some(watcher))
         })?;
@@ -329,7 +330,8 @@ impl Agent {
         };
         for id in self.subscriptions.iter().filter_map(|(_, record)| record.destination) {
             if lost(self, id) {
-                users.entry(id.0).or_default().0 += 1;
+                let count = &mut users.entry(id.0).or_default().0;
+                *count = count.saturating_add(1);
             }
         }
         let mut affected = Vec::new();
@@ -337,7 +339,8 @@ impl Agent {
             let other = watcher.destination.filter(|to| *to != watcher.flow);
             let mut hit = false;
             for flow in [Some(watcher.flow), other].into_iter().flatten().filter(|flow| lost(self, *flow)) {
-                users.entry(flow.0).or_default().1 += 1;
+                let count = &mut users.entry(flow.0).or_default().1;
+                *count = count.saturating_add(1);
                 hit = true;
             }
             if hit {

@@ -171,6 +171,7 @@ impl Agent {
         // The list keeps the resource while the watcher is exchanged.
         let before = self.watchers.get(id).is_some();
         watcher.resource = resource.slot;
+        self.enter_source(flow);
         if before {
             self.exchange_watcher(id, watcher);
         } else {
@@ -190,6 +191,7 @@ impl Agent {
         new.position = old.position;
         new.owed = old.owed;
         let old = core::mem::replace(old, new);
+        self.leave_source(old.flow);
         self.flows.release(&self.entropy, old.flow);
         if let Some(destination) = old.destination {
             self.flows.release(&self.entropy, destination);

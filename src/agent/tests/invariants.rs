@@ -13,6 +13,21 @@ pub(super) fn check(agent: &Agent) {
     attempts(agent);
     resources(agent);
     timers(agent);
+    sources(agent);
+}
+
+fn sources(agent: &Agent) {
+    let mut addresses: Vec<_> = agent.watchers.iter().map(|(_, w)| agent.flows.get(w.flow).unwrap().flow).collect();
+    addresses.extend(agent.incoming.iter().map(|(_, incoming)| incoming.flow));
+    let mut addresses: Vec<_> = addresses.iter().map(|flow| flow.remote.ip()).collect();
+    let all = addresses.len();
+    addresses.sort();
+    for ip in &addresses {
+        let count = addresses.iter().filter(|other| *other == ip).count();
+        assert_eq!(agent.sources.count(&agent.entropy, *ip) as usize, count, "watchers of {ip}");
+    }
+    addresses.dedup();
+    assert_eq!(agent.sources.total(), (addresses.len(), all as u32));
 }
 
 fn flows(agent: &Agent) {

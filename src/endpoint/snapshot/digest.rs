@@ -65,6 +65,7 @@ fn put_core(w: &mut Writer<'_>, core: &Core, agent: &Agent) {
         servers,
         connections: Connections { list, by_stream: _, by_remote: _, entropy: _ },
         resolver: Resolver { entries, index: _, no_naptr, no_srv },
+        unproven,
         ready,
         io,
         up,
@@ -83,6 +84,7 @@ fn put_core(w: &mut Writer<'_>, core: &Core, agent: &Agent) {
     put_table(w, entries, |w, _, entry| records::put_entry(w, entry));
     w.put(no_naptr);
     w.put(no_srv);
+    unproven.put(w, entropy);
     put_queue(w, ready, core, agent);
     w.put(&io.len());
     for io in io {
@@ -102,6 +104,7 @@ fn put_client(w: &mut Writer<'_>, client: &Client, agent: &Agent) {
         contact,
         body,
         number,
+        proven,
         machine,
         expires,
         flow,
@@ -120,6 +123,7 @@ fn put_client(w: &mut Writer<'_>, client: &Client, agent: &Agent) {
     w.put(body);
     w.put(&number.is_some());
     w.ident(number);
+    w.put(proven);
     w.put(machine);
     w.put(expires);
     w.put(flow);

@@ -1,15 +1,10 @@
-//! What the fuzz targets do with their input. Plain functions over the public
-//! interface, so that `tests/fuzz_bodies.rs` runs them too, without a fuzzer.
-//! A finding is a panic; each assertion states a property of the parsers.
-//!
-//! With a fuzzer: `cargo +nightly fuzz run message -- -dict=fuzz/sip.dict`.
-#![allow(dead_code)]
+//! The codec: messages, streams, header values, and what is written.
 
 use sip_events::Instant;
 use sip_events::wire::{
-    AcceptRange, CSeq, ContactValue, Event, Frame, Framer, FramerLimits, HeadWriter, HeaderName, Host, HostPort,
-    MediaType, Message, MessageBuf, MessageView, NameAddr, ParseError, RetryAfter, StartLine, SubscriptionState, Uri,
-    UriBuf, Via, lex, push_u32, read, resource_key,
+    AcceptRange, CSeq, ContactValue, Event, Frame, Framer, FramerLimits, FramingLost, HeadWriter, HeaderName, Host,
+    HostPort, MediaType, Message, MessageBuf, MessageView, NameAddr, ParseError, RetryAfter, StartLine,
+    SubscriptionState, Uri, UriBuf, Via, lex, push_u32, read, resource_key,
 };
 use std::net::SocketAddr;
 
@@ -46,8 +41,8 @@ fn read_all<V: MessageView + ?Sized>(view: &V) {
 pub(crate) fn message(data: &[u8]) {
     let scanned = Message::scan(data);
     let parsed = Message::parse(data);
-    let owned = MessageBuf::scan(data.to_vec());
-    assert_eq!(scanned.is_ok(), owned.is_ok());
+    let owned = data.len().is_multiple_of(4).then(|| MessageBuf::scan(data.to_vec()));
+    assert!(owned.as_ref().is_none_or(|owned| owned.is_ok() == scanned.is_ok()));
     let message = match scanned {
         Ok(message) => message,
         Err(error) => {
@@ -72,6 +67,10 @@ pub(crate) fn message(data: &[u8]) {
     let fields: Vec<_> = message.fields().collect();
     for (at, field) in fields.iter().enumerate() {
         assert!(is_within(field.value, data));
+        // Looking up each of many is quadratic; some will do.
+        if at > 24 && at % 16 != 0 {
+            continue;
+        }
         let nth = fields.iter().take(at).filter(|other| other.name == field.name).count();
         let found = message.field(field.name, nth).expect("indexed");
         assert_eq!(found.as_ptr_range(), field.value.as_ptr_range());
@@ -86,76 +85,102 @@ pub(crate) fn message(data: &[u8]) {
     assert_eq!(again.as_bytes(), message.as_bytes());
     assert_eq!(again.defect().map(|d| d.kind), message.defect().map(|d| d.kind));
 
-    let owned = owned.expect("as borrowed");
-    assert_eq!(owned.as_bytes(), message.as_bytes());
-    assert_eq!(owned.as_message().fields().count(), fields.len());
+    if let Some(owned) = owned {
+        let owned = owned.expect("as borrowed");
+        assert_eq!(owned.as_bytes(), message.as_bytes());
+        assert_eq!(owned.as_message().fields().count(), fields.len());
+    }
     read_all(&message);
-    assert!(!format!("{message:?}").is_empty());
+    if data.len() % 16 == 7 {
+        assert!(!format!("{message:?}").is_empty());
+    }
 }
 
 const FRAMER_LIMITS: FramerLimits = FramerLimits { max_head: 1024, max_body: 512 };
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Seen {
-    Message(Vec<u8>),
+    /// Where in the stream's octets, all messages joined, it ends.
+    Message(usize),
     Ping,
     Pong,
-    Lost(String, Vec<u8>),
+    Lost(FramingLost, Vec<u8>),
 }
 
-fn frames(chunks: impl Iterator<Item = impl AsRef<[u8]>>) -> Vec<Seen> {
-    let mut framer = Framer::new(FRAMER_LIMITS);
-    let mut out = Vec::new();
-    for chunk in chunks {
-        let chunk = chunk.as_ref();
-        framer.push(Instant::ZERO, chunk);
-        loop {
-            match framer.next_message() {
-                Ok(Some(Frame::Message(message))) => out.push(Seen::Message(message.to_vec())),
-                Ok(Some(Frame::Ping)) => out.push(Seen::Ping),
-                Ok(Some(Frame::Pong)) => out.push(Seen::Pong),
-                Ok(Some(_)) => unreachable!("no other frames"),
-                Ok(None) => break,
-                Err(lost) => {
-                    out.push(Seen::Lost(lost.to_string(), framer.lost_head().to_vec()));
-                    return out;
+/// What a stream comes to, however it is cut.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Frames {
+    seen: Vec<Seen>,
+    messages: Vec<u8>,
+}
+
+impl Frames {
+    fn of<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut framer = Framer::new(FRAMER_LIMITS);
+        let mut out = Self::default();
+        for chunk in chunks {
+            framer.push(Instant::ZERO, chunk);
+            loop {
+                match framer.next_message() {
+                    Ok(Some(Frame::Message(message))) => {
+                        out.messages.extend_from_slice(message);
+                        out.seen.push(Seen::Message(out.messages.len()));
+                    }
+                    Ok(Some(Frame::Ping)) => out.seen.push(Seen::Ping),
+                    Ok(Some(Frame::Pong)) => out.seen.push(Seen::Pong),
+                    Ok(Some(_)) => unreachable!("no other frames"),
+                    Ok(None) => break,
+                    Err(lost) => {
+                        out.seen.push(Seen::Lost(lost, framer.lost_head().to_vec()));
+                        return out;
+                    }
                 }
             }
+            assert!(framer.buffered() < FRAMER_LIMITS.max_head + FRAMER_LIMITS.max_body);
         }
-        assert!(framer.buffered() < FRAMER_LIMITS.max_head + FRAMER_LIMITS.max_body);
+        out
     }
-    out
 }
 
 /// One stream: the frames do not depend on how it was cut, and the message
 /// parser agrees with the framer about where a message ends.
 pub(crate) fn framer(data: &[u8]) {
-    let whole = frames(std::iter::once(data));
-    assert_eq!(frames(data.chunks(1)), whole);
-    assert_eq!(frames(data.chunks(7)), whole);
-    if data.len() <= 128 {
-        for at in 0..=data.len() {
-            let (a, b) = data.split_at(at);
-            assert_eq!(frames([a, b].into_iter()), whole, "cut at {at}");
-        }
+    let whole = Frames::of(std::iter::once(data));
+    if data.len() <= 256 {
+        assert_eq!(Frames::of(data.chunks(1)), whole);
     }
     // Cuts that the content decides, so that a fuzzer can steer them.
     let steered = data.split_inclusive(|octet| matches!(octet, b'\r' | b'0'..=b'9'));
-    assert_eq!(frames(steered), whole);
+    assert_eq!(Frames::of(steered), whole);
+    let sum = data.iter().fold(data.len(), |sum, octet| sum.wrapping_mul(31).wrapping_add(usize::from(*octet)));
+    let (a, b) = data.split_at(sum % (data.len() + 1));
+    assert_eq!(Frames::of([a, b].into_iter()), whole);
 
-    for frame in &whole {
+    let mut start = 0;
+    for frame in &whole.seen {
         match frame {
-            Seen::Message(bytes) => {
+            Seen::Message(end) => {
+                let bytes = &whole.messages[start..*end];
+                start = *end;
                 // A status line without status is all that scan may refuse.
                 if let Ok(message) = Message::scan(bytes) {
                     assert_eq!(message.as_bytes(), bytes);
                 }
             }
-            Seen::Lost(_, head) => {
-                let _ = Message::scan(head).map(|message| message.defect());
+            Seen::Lost(lost, head) => {
+                let _ = (lost.status_hint(), Message::scan(head).map(|message| message.defect()));
             }
             Seen::Ping | Seen::Pong => {}
         }
+    }
+}
+
+/// The same for every place where a stream can be cut in two.
+pub(crate) fn framer_all_cuts(data: &[u8]) {
+    let whole = Frames::of(std::iter::once(data));
+    for at in 0..=data.len() {
+        let (a, b) = data.split_at(at);
+        assert_eq!(Frames::of([a, b].into_iter()), whole, "cut at {at}");
     }
 }
 

@@ -1,0 +1,380 @@
+//! A flood of SUBSCRIBEs from forged sources, and other attempts to use up
+//! memory or time, under an allocator that counts.
+//!
+//! A test binary of its own: what others allocate would be counted too. In a
+//! debug build the flood has 100,000 messages, in release a million.
+//!
+//! Covers: PEER-F07, PEER-I01, ADV-E11, ADV-P5, ADV-P24, ADV-P25, ADV-P28
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::hash::Hasher;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use sip_events::wire::{Framer, FramerLimits, HeaderName, Message, Transport};
+use sip_events::{Body, Config, Decision, Endpoint, Event, Flow, Instant, Packages, ResourceKey, Seed, WatcherId};
+use siphasher::sip::SipHasher24;
+
+/// Counts what lives, and what lived at most.
+struct Counting;
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+static CALLS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call is handed on as it came.
+#[allow(unsafe_code)]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        CALLS.fetch_add(1, Relaxed);
+        let live = LIVE.fetch_add(layout.size(), Relaxed) + layout.size();
+        PEAK.fetch_max(live, Relaxed);
+        // SAFETY: as above.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        CALLS.fetch_add(1, Relaxed);
+        let live = LIVE.fetch_add(size, Relaxed) + size - layout.size();
+        LIVE.fetch_sub(layout.size(), Relaxed);
+        PEAK.fetch_max(live, Relaxed);
+        // SAFETY: as above.
+        unsafe { System.realloc(memory, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: as above.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// One test at a time: they share the counters.
+static ALONE: Mutex<()> = Mutex::new(());
+
+const LOCAL: &str = "192.0.2.1:5060";
+const BOB: &str = "sip:bob@192.0.2.1";
+
+fn addr(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+struct Server {
+    endpoint: Endpoint,
+    now: Instant,
+}
+
+fn config(watchers: u32) -> Config {
+    let mut config = Config::new("sip:me@192.0.2.1").unwrap().with_authentication(sip_events::Authentication::None);
+    config.limits.watchers = watchers;
+    // What a server that faces the open internet would set.
+    (config.limits.incoming, config.limits.server_transactions) = (256, 2_048);
+    (config.limits.client_transactions, config.limits.flows, config.limits.unproven) = (2_048, watchers * 2, 1_024);
+    config
+}
+
+impl Server {
+    fn new(config: Config) -> Self {
+        let now = Instant::from_secs(1000);
+        let mut endpoint = Endpoint::new(Arc::new(config), Packages::standard(), &Seed([7; 32]), now);
+        endpoint.add_local(Transport::Udp, addr(LOCAL), None, None).unwrap();
+        let bob = endpoint.add_resource(&ResourceKey::new(BOB, "presence").unwrap()).unwrap();
+        endpoint.set_state(now, bob, Body::new("application/pidf+xml", "<open/>")).unwrap();
+        Self { endpoint, now }
+    }
+
+    /// Hands out what is sent; SUBSCRIBEs are accepted.
+    fn drain(&mut self, mut seen: impl FnMut(SocketAddr, &[u8])) -> Vec<WatcherId> {
+        let mut accepted = Vec::new();
+        let mut bytes = Vec::with_capacity(2_000);
+        loop {
+            let mut any = false;
+            while let Some(transmit) = self.endpoint.poll_transmit(self.now, &mut bytes) {
+                any = true;
+                transmit.append_body(&mut bytes);
+                seen(transmit.flow.remote, &bytes);
+                bytes.clear();
+            }
+            while let Some(event) = self.endpoint.poll_event() {
+                any = true;
+                if let Event::Subscribe(id) = event
+                    && let Ok(watcher) = self.endpoint.accept(self.now, id, Decision::ACCEPT)
+                {
+                    accepted.push(watcher);
+                }
+            }
+            if !any {
+                return accepted;
+            }
+        }
+    }
+
+    fn subscribe(&mut self, source: SocketAddr, n: u64) {
+        let text = subscribe(source, n);
+        let _ = self.endpoint.handle_message(self.now, Flow::udp(addr(LOCAL), source), text.as_bytes());
+    }
+
+    /// A SUBSCRIBE whose NOTIFY is answered.
+    fn watch(&mut self, peer: SocketAddr, n: u64) -> Vec<WatcherId> {
+        self.subscribe(peer, n);
+        let mut notify = Vec::new();
+        let accepted = self.drain(|_, bytes| {
+            if bytes.starts_with(b"NOTIFY") {
+                notify = bytes.to_vec();
+            }
+        });
+        if !notify.is_empty() {
+            let _ = self.endpoint.handle_message(self.now, Flow::udp(addr(LOCAL), peer), &ok(&notify));
+        }
+        accepted
+    }
+
+    fn pass(&mut self, time: Duration, mut seen: impl FnMut(SocketAddr, &[u8])) {
+        self.now = self.now + time;
+        while self.endpoint.next_timer().is_some_and(|(at, _)| at <= self.now) {
+            self.endpoint.handle_timeout(self.now);
+            self.drain(&mut seen);
+        }
+    }
+}
+
+fn subscribe(source: SocketAddr, n: u64) -> String {
+    format!(
+        "SUBSCRIBE {BOB} SIP/2.0\r\nVia: SIP/2.0/UDP {source};branch=z9hG4bK{n}\r\nMax-Forwards: 70\r\n\
+         From: <sip:u{n}@example.com>;tag=t{n}\r\nTo: <{BOB}>\r\nCall-ID: {n}@flood\r\nCSeq: 1 SUBSCRIBE\r\n\
+         Contact: <sip:u{n}@{source}>\r\nEvent: presence\r\nExpires: 86400\r\nContent-Length: 0\r\n\r\n"
+    )
+}
+
+/// A 200 to a request.
+fn ok(request: &[u8]) -> Vec<u8> {
+    let message = Message::parse(request).unwrap();
+    let mut out = b"SIP/2.0 200 OK\r\n".to_vec();
+    let names = [HeaderName::Via, HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq];
+    for (name, label) in names.into_iter().zip(["Via", "From", "To", "Call-ID", "CSeq"]) {
+        out.extend_from_slice(label.as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(message.field(name, 0).unwrap());
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
+    out
+}
+
+/// Forged sources: 100,000 of them.
+fn source(n: u64) -> SocketAddr {
+    let n = u32::try_from(n % 100_000).unwrap();
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + n)), 5060)
+}
+
+/// Goal: the heap stays below 2 KiB for each watcher that is allowed and 1 MiB,
+/// does not grow once the cap is reached, and those who were there are served.
+#[test]
+fn a_flood_of_subscribes() {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    const CAP: u32 = 10_000;
+    let flood: u64 = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
+    let before = LIVE.load(Relaxed);
+    let mut server = Server::new(config(CAP));
+
+    // A hundred honest watchers come first.
+    let honest: Vec<SocketAddr> =
+        (0..100).map(|n| SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 51, 100, n)), 5060)).collect();
+    let mut living = Vec::new();
+    for (peer, n) in honest.iter().zip(10_000_000..) {
+        living.extend(server.watch(*peer, n));
+    }
+    assert_eq!(living.len(), 100);
+    // Then come those who own their addresses, and answer, until all is taken.
+    for n in 0..u64::from(CAP) {
+        server.watch(source(n), 20_000_000 + n);
+        server.pass(Duration::from_millis(20), |_, _| {});
+    }
+    assert_eq!(server.endpoint.agent().counts().1, CAP);
+    println!("{CAP} watchers: heap {}", LIVE.load(Relaxed) - before);
+
+    let (mut half, mut peak_at_cap) = (0, 0);
+    for n in 0..flood {
+        server.subscribe(source(n), n);
+        server.drain(|_, _| {});
+        if n % 50 == 0 {
+            server.pass(Duration::from_millis(1), |_, _| {});
+        }
+        let watchers = server.endpoint.agent().counts().1;
+        assert!(watchers <= CAP);
+        if n == flood / 2 {
+            half = LIVE.load(Relaxed) - before;
+            PEAK.store(LIVE.load(Relaxed), Relaxed);
+        }
+    }
+    let end = LIVE.load(Relaxed) - before;
+    peak_at_cap += PEAK.load(Relaxed) - before;
+    let most = CAP as usize * 2_048 + 1_048_576;
+    println!(
+        "{flood} SUBSCRIBEs, {} watchers: heap {half} at half, {end} at the end, peak {peak_at_cap}, allowed {most}",
+        server.endpoint.agent().counts().1
+    );
+    assert!(peak_at_cap <= most, "{peak_at_cap} > {most}");
+    assert!(end <= half + half / 50, "it grows: {half}, then {end}");
+
+    // Those who were there are there; a change reaches each of them.
+    for watcher in &living {
+        assert!(server.endpoint.watcher(*watcher).is_ok());
+    }
+    let bob = server.endpoint.find(&ResourceKey::new(BOB, "presence").unwrap()).unwrap();
+    server.pass(Duration::from_secs(6), |_, _| {});
+    server.endpoint.set_state(server.now, bob, Body::new("application/pidf+xml", "<news/>")).unwrap();
+    let mut told = std::collections::BTreeSet::new();
+    let mut seen = |to: SocketAddr, bytes: &[u8]| {
+        if bytes.starts_with(b"NOTIFY") && bytes.ends_with(b"<news/>") && honest.contains(&to) {
+            told.insert(to);
+        }
+    };
+    server.drain(&mut seen);
+    for _ in 0..120 {
+        server.pass(Duration::from_millis(500), &mut seen);
+    }
+    assert_eq!(told.len(), honest.len(), "an honest watcher is not told");
+}
+
+/// Before anybody is authorised or authenticated: messages that are refused
+/// leave nothing behind.
+#[test]
+fn refused_requests_leave_nothing() {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut server = Server::new(config(10));
+    let refuse = |server: &mut Server, from: u64| {
+        for n in from..from + 5_000 {
+            let text = subscribe(source(n), n).replace("Event: presence", "Event: unheard-of");
+            let _ = server.endpoint.handle_message(server.now, Flow::udp(addr(LOCAL), source(n)), text.as_bytes());
+            server.drain(|_, _| {});
+            if n % 100 == 0 {
+                server.pass(Duration::from_secs(2), |_, _| {});
+            }
+        }
+        server.pass(Duration::from_secs(40), |_, _| {});
+    };
+    refuse(&mut server, 2_000_000);
+    let before = LIVE.load(Relaxed);
+    refuse(&mut server, 1_000_000);
+    assert!(LIVE.load(Relaxed) <= before + 65_536, "{} then {}", before, LIVE.load(Relaxed));
+}
+
+/// Message memory: at most four times the input, whatever the input is.
+#[test]
+fn a_message_costs_at_most_four_times_its_size() {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let source = source(1);
+    let sound = subscribe(source, 1);
+    let with = |line: String| sound.replace("Content-Length: 0\r\n", &format!("{line}\r\nContent-Length: 0\r\n"));
+    let inputs = [
+        sound.clone(),
+        with("X:y\r\n".repeat(100) + "Z: z"),
+        with("X:\r\n".repeat(200) + "Z: z"),
+        with(format!("Accept: {}", "a/b,".repeat(10_000))),
+        with(format!("Require: {}", "a,".repeat(10_000))),
+        with(format!("Via: {}", "SIP/2.0/UDP a;branch=z9hG4bKx,".repeat(1_000))),
+        with(format!("Record-Route: {}<sip:a>", "<sip:a;lr>,".repeat(500))),
+        with(format!("Subject: {}", "\r\n x".repeat(10_000))),
+        "SUBSCRIBE".repeat(5_000),
+    ];
+    let mut worst = 0.0f64;
+    for input in &inputs {
+        let before = LIVE.load(Relaxed);
+        PEAK.store(before, Relaxed);
+        {
+            let _parsed = Message::scan(input.as_bytes()).map(|message| message.fields().count());
+        }
+        let parsing = PEAK.load(Relaxed) - before;
+        let mut server = Server::new(config(10));
+        // Tables take their first chunk of records with the first message.
+        server.subscribe(source, 77);
+        server.drain(|_, _| {});
+        let before = LIVE.load(Relaxed);
+        PEAK.store(before, Relaxed);
+        let flow = Flow::udp(addr(LOCAL), source);
+        let _ = server.endpoint.handle_message(server.now, flow, input.as_bytes());
+        let peak = PEAK.load(Relaxed) - before;
+        worst = worst.max(peak as f64 / input.len() as f64);
+        assert!(peak <= input.len() * 4 + 4_096, "{peak} for {} of {:.40}", input.len(), input);
+        assert!(parsing <= input.len() * 4, "{parsing} to parse {} of {:.40}", input.len(), input);
+    }
+    println!("handled in at most {worst:.2} times the size of the message");
+    // Parsing a usual message takes no memory at all.
+    let calls = CALLS.load(Relaxed);
+    let message = Message::scan(sound.as_bytes()).unwrap();
+    assert!(message.defect().is_none() && message.fields().count() == 10);
+    assert_eq!(CALLS.load(Relaxed), calls);
+}
+
+/// A stream that claims a large body, or never ends a line, gets no memory for
+/// what it has not sent.
+#[test]
+fn claims_cost_nothing() {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let before = LIVE.load(Relaxed);
+    let mut framer = Framer::new(FramerLimits { max_head: 65_536, max_body: 4_000_000 });
+    framer.push(Instant::ZERO, b"SUBSCRIBE sip:a@b SIP/2.0\r\nContent-Length: 3999999\r\n\r\n");
+    assert_eq!(framer.next_message(), Ok(None));
+    assert!(LIVE.load(Relaxed) - before < 4_096);
+    for _ in 0..1_000 {
+        framer.push(Instant::ZERO, b"0123456789");
+        assert_eq!(framer.next_message(), Ok(None));
+    }
+    assert!(LIVE.load(Relaxed) - before < 4 * 10_054);
+}
+
+/// ADV-P24, and tables in which all keys of a peer collide: names chosen so that
+/// their hash under a known key is equal cost no more than others, since ours is
+/// keyed by the seed.
+#[test]
+fn chosen_names_cost_as_much_as_random_ones() {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    // Call-IDs whose SipHash with key 0 ends in the same 12 bits.
+    let mut chosen = Vec::new();
+    let mut n = 0u64;
+    while chosen.len() < 2_000 {
+        let text = format!("{n:x}");
+        let mut hasher = SipHasher24::new();
+        hasher.write(text.as_bytes());
+        if hasher.finish() & 0xfff == 0x5ee {
+            chosen.push(text);
+        }
+        n += 1;
+    }
+    let random: Vec<String> = (0..2_000u64).map(|n| format!("{:x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+    let cost = |names: &[String]| {
+        let mut best = Duration::MAX;
+        for _ in 0..5 {
+            let mut config = config(10);
+            (config.limits.watchers, config.limits.server_transactions) = (4_000, 4_000);
+            (config.limits.flows, config.limits.incoming) = (8_000, 4_000);
+            let mut server = Server::new(config);
+            let began = now();
+            for name in names {
+                let text = subscribe(source(1), 7)
+                    .replace("7@flood", name)
+                    .replace("z9hG4bK7", &format!("z9hG4bK{name}"))
+                    .replace("tag=t7", &format!("tag={name}"));
+                let _ = server.endpoint.handle_message(server.now, Flow::udp(addr(LOCAL), source(1)), text.as_bytes());
+                server.drain(|_, _| {});
+            }
+            best = best.min(now() - began);
+        }
+        best
+    };
+    let (chosen, random) = (cost(&chosen), cost(&random));
+    println!("chosen {chosen:?}, random {random:?}");
+    assert!(chosen <= random * 2, "chosen {chosen:?}, random {random:?}");
+}
+
+#[allow(clippy::disallowed_methods)]
+fn now() -> std::time::Instant {
+    std::time::Instant::now()
+}
