@@ -49,6 +49,12 @@ impl Endpoint {
         self.agent.poll_changed()
     }
 
+    /// The latest `now`.
+    #[cfg(feature = "testing")]
+    pub(crate) const fn latest(&self) -> Instant {
+        self.now
+    }
+
     /// Whether nothing is queued, undecided, awaited or in flight: no
     /// transaction is open, none lingers, no NOTIFY is due, and no name is
     /// being looked up. A snapshot that is taken now loses nothing.
