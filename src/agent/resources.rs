@@ -20,8 +20,8 @@ use crate::wire::{Uri, UriBuf, resource_key};
 /// equal (case of the host, escapes of plain characters) name one resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResourceKey {
-    uri: UriBuf,
-    package: String,
+    pub(crate) uri: UriBuf,
+    pub(crate) package: String,
 }
 
 impl ResourceKey {

@@ -10,6 +10,7 @@ use core::time::Duration;
 mod invariants;
 mod notifier;
 mod rig;
+mod snapshot;
 mod subscriber;
 mod tables;
 mod walk;

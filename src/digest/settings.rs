@@ -90,14 +90,14 @@ pub enum UriCheck {
 /// How a server authenticates.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    pub(super) realm: String,
-    pub(super) algorithms: Vec<Algorithm>,
-    pub(super) integrity: bool,
-    pub(super) life: Duration,
-    pub(super) reordering: bool,
-    pub(super) without_qop: bool,
-    pub(super) userhash: bool,
-    pub(super) uri_check: UriCheck,
+    pub(crate) realm: String,
+    pub(crate) algorithms: Vec<Algorithm>,
+    pub(crate) integrity: bool,
+    pub(crate) life: Duration,
+    pub(crate) reordering: bool,
+    pub(crate) without_qop: bool,
+    pub(crate) userhash: bool,
+    pub(crate) uri_check: UriCheck,
     pub(crate) users: Option<Arc<dyn UserStore>>,
     pub(crate) notify: bool,
 }

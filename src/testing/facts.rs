@@ -38,17 +38,18 @@ pub struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     /// Reads the unfolded long or compact field names that this crate, its
-    /// proxy and its peers write. `None` if it has no start line or no end.
+    /// proxy and its peers write, in any case. `None` if it has no start line
+    /// or no end.
     pub fn read(message: &'a [u8]) -> Option<Self> {
         let mut facts = Self::default();
         let (first, mut rest) = line(message)?;
-        if let Some(status) = first.strip_prefix(b"SIP/2.0 ") {
+        if let Some((_, status)) = first.split_at_checked(8).filter(|(version, _)| is_version(version)) {
             facts.status = u16::try_from(number(status.get(..3)?)?).ok()?;
         } else {
             let mut words = first.split(|b| *b == b' ');
             facts.method = words.next()?;
             facts.uri = words.next()?;
-            if words.next()? != b"SIP/2.0" {
+            if !words.next()?.eq_ignore_ascii_case(b"SIP/2.0") {
                 return None;
             }
         }
@@ -70,29 +71,38 @@ impl<'a> Facts<'a> {
     }
 
     fn take(&mut self, field: &'a [u8]) {
-        let Some(colon) = field.iter().position(|b| *b == b':') else { return };
+        let Some(colon) = field.iter().position(|b| *b == b':').filter(|at| *at > 0) else { return };
         let (name, value) = field.split_at(colon);
         let value = value.get(1..).unwrap_or_default().trim_ascii();
-        match name {
-            b"Via" | b"v" if self.branch.is_empty() => self.branch = param(value, b"branch").unwrap_or_default(),
-            b"From" | b"f" => self.from_tag = param(value, b"tag").unwrap_or_default(),
-            b"To" | b"t" => self.to_tag = param(value, b"tag").unwrap_or_default(),
-            b"Call-ID" | b"i" => self.call_id = value,
-            b"CSeq" => {
-                let mut words = value.split(|b| *b == b' ').filter(|w| !w.is_empty());
-                self.cseq = words.next().and_then(number).unwrap_or(0);
-                self.cseq_method = words.next().unwrap_or_default();
+        let is = |long: &[u8], compact: &[u8]| name.eq_ignore_ascii_case(long) || name.eq_ignore_ascii_case(compact);
+        if is(b"Via", b"v") {
+            if self.branch.is_empty() {
+                self.branch = param(value, b"branch").unwrap_or_default();
             }
-            b"Event" | b"o" => self.event = value,
-            b"Subscription-State" => self.state = value,
-            b"Contact" | b"m" if self.contact.is_empty() => {
+        } else if is(b"From", b"f") {
+            self.from_tag = param(value, b"tag").unwrap_or_default();
+        } else if is(b"To", b"t") {
+            self.to_tag = param(value, b"tag").unwrap_or_default();
+        } else if is(b"Call-ID", b"i") {
+            self.call_id = value;
+        } else if is(b"CSeq", b"") {
+            let mut words = value.split(u8::is_ascii_whitespace).filter(|w| !w.is_empty());
+            self.cseq = words.next().and_then(number).unwrap_or(0);
+            self.cseq_method = words.next().unwrap_or_default();
+        } else if is(b"Event", b"o") {
+            self.event = value;
+        } else if is(b"Subscription-State", b"") {
+            self.state = value;
+        } else if is(b"Contact", b"m") {
+            if self.contact.is_empty() {
                 let start = value.iter().position(|b| *b == b'<').map_or(0, |at| at.saturating_add(1));
                 let inner = value.get(start..).unwrap_or_default();
                 self.contact = inner.split(|b| *b == b'>').next().unwrap_or_default();
             }
-            b"Expires" => self.expires = number(value),
-            b"Min-Expires" | b"Retry-After" => self.delay = number(value),
-            _ => {}
+        } else if is(b"Expires", b"") {
+            self.expires = number(value);
+        } else if is(b"Min-Expires", b"Retry-After") {
+            self.delay = number(value);
         }
     }
 
@@ -115,6 +125,10 @@ impl<'a> Facts<'a> {
     pub fn state_expires(&self) -> Option<u32> {
         param(self.state, b"expires").and_then(number)
     }
+}
+
+fn is_version(text: &[u8]) -> bool {
+    text.eq_ignore_ascii_case(b"SIP/2.0 ")
 }
 
 fn line(text: &[u8]) -> Option<(&[u8], &[u8])> {

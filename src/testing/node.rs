@@ -10,7 +10,7 @@ use core::time::Duration;
 use super::rng::Rng;
 use crate::io::ConnectId;
 use crate::wire::{HostPort, Transport};
-use crate::{Config, Endpoint, Event, Instant, Packages};
+use crate::{Config, Endpoint, Event, Instant, Packages, Progress, Restart};
 
 /// What a program makes of an endpoint: it hears the events and gives commands.
 ///
@@ -63,13 +63,17 @@ impl Blueprint {
 
     pub(crate) fn build(&self, rng: &mut Rng, now: Instant) -> Endpoint {
         let mut endpoint = Endpoint::new(self.config.clone(), self.packages.clone(), &rng.seed(), now);
+        self.add_locals(&mut endpoint);
+        endpoint
+    }
+
+    fn add_locals(&self, endpoint: &mut Endpoint) {
         let advertised = self.advertised.map(HostPort::from);
         // The address of a blueprint is a plain one, which cannot be refused.
         let _ = endpoint.add_local(Transport::Udp, self.address, advertised, None);
         if self.tcp {
             let _ = endpoint.add_local(Transport::Tcp, self.address, None, None);
         }
-        endpoint
     }
 }
 
@@ -89,30 +93,35 @@ pub enum Store {
     Lost,
 }
 
-/// A stored endpoint.
-///
-/// The record is a clone, so nothing can be wrong with it but its age; a
-/// truncated one is refused as a whole. A byte form takes its place by
-/// changing this type alone.
+/// A stored endpoint: the bytes of its snapshot, and the reading of its clock.
 #[derive(Debug, Clone)]
 pub(crate) struct Saved {
-    endpoint: Box<Endpoint>,
-    /// Connections that the record believes to be open.
-    streams: Vec<u64>,
-    /// Connections that it believes to be on their way.
-    connects: Vec<ConnectId>,
+    bytes: Vec<u8>,
+    at: Instant,
 }
 
 impl Saved {
     /// The record of an endpoint as it is.
-    pub(crate) fn of(endpoint: &Endpoint, streams: &[u64], connects: &[ConnectId]) -> Self {
-        Self { endpoint: Box::new(endpoint.clone()), streams: streams.to_vec(), connects: connects.to_vec() }
+    pub(crate) fn of(endpoint: &Endpoint, now: Instant) -> Self {
+        let (mut writer, mut bytes) = (endpoint.snapshot(now, 64), Vec::new());
+        while writer.step(endpoint, &mut bytes) == Progress::More {}
+        Self { bytes, at: now }
     }
 
-    /// The endpoint again, with what it believes of connections; `None` when
-    /// the record cannot be used.
-    pub(crate) fn restore(self) -> Option<(Endpoint, Vec<u64>, Vec<ConnectId>)> {
-        Some((*self.endpoint, self.streams, self.connects))
+    /// The record without its last part.
+    pub(crate) fn cut(mut self, rng: &mut Rng) -> Self {
+        let len = u64::try_from(self.bytes.len()).unwrap_or(0);
+        self.bytes.truncate(usize::try_from(rng.below(len)).unwrap_or(0));
+        self
+    }
+
+    /// The endpoint again; `None` when the record cannot be used.
+    pub(crate) fn restore(&self, blueprint: &Blueprint, rng: &mut Rng, now: Instant) -> Option<Endpoint> {
+        let (config, packages) = (blueprint.config.clone(), blueprint.packages.clone());
+        let fresh = Restart::Fresh(rng.seed());
+        let mut endpoint = Endpoint::restore(config, packages, &self.bytes, now, now - self.at, &fresh).ok()?;
+        blueprint.add_locals(&mut endpoint);
+        Some(endpoint)
     }
 }
 

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use super::super::incoming::Incoming;
 use super::super::locals::Local;
 use super::super::message::{RequestId, Subject};
+use super::super::subscribe::Subscribe;
 use super::super::{Agent, Answer, Close};
 use crate::codec::{Mode, Put, Ranks, Table, Writer};
 use crate::event::Event;
@@ -23,6 +24,13 @@ fn ranks<T>(arena: &Arena<T>) -> Vec<u32> {
         own
     };
     (0..arena.slots()).map(rank).collect()
+}
+
+/// Which credentials a subscription has: no record holds them.
+fn put_credentials(w: &mut Writer<'_>, intent: &Subscribe) {
+    if w.is(Mode::Exact) {
+        w.put(alloc::format!("{:?}", intent.credentials).as_str());
+    }
 }
 
 impl Agent {
@@ -91,8 +99,12 @@ impl Agent {
             w.put(&locals.0);
         }
         put_table(w, resources, |w, _, resource| self.put_resource(w, resource));
-        put_table(w, attempts, |w, _, attempt| self.put_attempt(w, attempt));
+        put_table(w, attempts, |w, _, attempt| {
+            self.put_attempt(w, attempt);
+            put_credentials(w, &attempt.intent);
+        });
         put_table(w, subscriptions, |w, id, record| {
+            put_credentials(w, &record.intent);
             self.put_attempt_of(w, id, record);
             self.put_subscription(w, record);
         });
@@ -212,7 +224,7 @@ impl Agent {
             && self.closing.is_none()
             && self.dirty.is_empty()
             && self.ready.first().is_none()
-            && self.subscriptions.iter().all(|(_, record)| record.open.is_none())
+            && self.subscriptions.iter().all(|(_, record)| record.open.is_none() && !record.machine.awaits_notify())
             && self.watchers.iter().all(|(_, watcher)| watcher.open.is_none())
     }
 }

@@ -46,7 +46,7 @@ impl Put for Subscribe {
             auto_refresh,
             auto_resubscribe,
             user_data,
-            credentials,
+            credentials: _,
         } = self;
         w.put(resource);
         w.put(event);
@@ -60,9 +60,6 @@ impl Put for Subscribe {
         w.put(auto_refresh);
         w.put(auto_resubscribe);
         w.put(user_data);
-        if w.is(Mode::Exact) {
-            w.put(alloc::format!("{credentials:?}").as_str());
-        }
     }
 }
 

@@ -15,10 +15,10 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 /// SplitMix64.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn next(&mut self, below: u64) -> u64 {
+    pub(super) fn next(&mut self, below: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -53,9 +53,9 @@ impl EventPackage for Any {
     }
 }
 
-struct Walk {
-    rig: Rig,
-    random: Random,
+pub(super) struct Walk {
+    pub(super) rig: Rig,
+    pub(super) random: Random,
     peers: Vec<Peer>,
     /// Requests that have no final answer yet.
     open: BTreeMap<u64, Sent>,
@@ -81,7 +81,7 @@ fn key(id: RequestId) -> u64 {
 }
 
 impl Walk {
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         let mut packages = Packages::new();
         packages.register(Any).unwrap();
         let mut random = Random(seed);
@@ -116,7 +116,7 @@ impl Walk {
         }
     }
 
-    fn note(&mut self) {
+    pub(super) fn note(&mut self) {
         self.rig.drain();
         for sent in &self.rig.sent[self.seen..] {
             self.open.insert(key(sent.request.id), sent.clone());
@@ -137,7 +137,7 @@ impl Walk {
         self.random.pick(&flows()).unwrap()
     }
 
-    fn step(&mut self) {
+    pub(super) fn step(&mut self) {
         let now = self.rig.now;
         match self.random.next(26) {
             0 | 1 => {
@@ -315,7 +315,7 @@ impl Walk {
 
     /// As [`Rig::pass`], with the contract checked at every step, and a stack
     /// that gives up requests after Timer F.
-    fn pass(&mut self, time: Duration) {
+    pub(super) fn pass(&mut self, time: Duration) {
         let end = self.rig.now + time;
         self.note();
         let mut wakes = 0u32;
@@ -352,7 +352,7 @@ impl Walk {
         self.rig.now = end;
     }
 
-    fn wind_up(&mut self) {
+    pub(super) fn wind_up(&mut self) {
         for flow in flows() {
             self.rig.agent.set_blocked(flow, false);
         }
@@ -369,10 +369,9 @@ impl Walk {
         assert_eq!(self.rig.agent.poll_timeout(), None);
         assert!(self.rig.agent.orphans.is_empty() && self.rig.agent.window.is_empty());
         self.each_ends_once();
-        self.cseqs_rise_by_one();
     }
 
-    fn each_ends_once(&self) {
+    pub(super) fn each_ends_once(&self) {
         let mut over = BTreeSet::new();
         for event in &self.rig.events {
             let (id, last) = match event {
@@ -414,6 +413,7 @@ fn whatever_comes_the_records_agree_and_everything_ends() {
             walk.step();
         }
         walk.wind_up();
+        walk.cseqs_rise_by_one();
     }
 }
 
