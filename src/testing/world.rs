@@ -15,6 +15,7 @@ use bytes::Bytes;
 
 use super::actor::{Actor, Scene};
 use super::checkers::{Checkers, Invariant, Violation};
+use super::facts::{mix, mix_bytes};
 use super::log::{Frame, Log};
 use super::net::{Datagram, Fault, FaultCounts, Faults, Network};
 use super::node::{Application, Blueprint, Clock, Node, Saved, Store};
@@ -97,21 +98,6 @@ impl Figures {
         self.faults.merge(&other.faults);
         self.trace = mix(self.trace, other.trace);
     }
-}
-
-fn mix(hash: u64, value: u64) -> u64 {
-    (hash.rotate_left(5) ^ value).wrapping_mul(0x517c_c1b7_2722_0a95)
-}
-
-fn mix_bytes(mut hash: u64, bytes: &[u8]) -> u64 {
-    for chunk in bytes.chunks(8) {
-        let mut word = [0u8; 8];
-        for (to, from) in word.iter_mut().zip(chunk) {
-            *to = *from;
-        }
-        hash = mix(hash, u64::from_le_bytes(word));
-    }
-    mix(hash, bytes.len() as u64)
 }
 
 /// Everything but the nodes.
