@@ -50,13 +50,6 @@ impl Entropy {
         Self { values: SipHasher24::new_with_key(&a), tables: SipHasher24::new_with_key(&b), counter: 0 }
     }
 
-    /// New values from here on, while tables keep their keys: what comes back
-    /// from an old copy must not mint an identifier twice.
-    #[cfg(feature = "testing")]
-    pub(crate) fn reseed(&mut self, seed: &Seed, domain: u8) {
-        self.values = Self::new(seed, domain).values;
-    }
-
     /// How many values were taken.
     pub(crate) const fn counter(&self) -> u64 {
         self.counter

@@ -220,11 +220,6 @@ impl Agent {
         }
     }
 
-    #[cfg(feature = "testing")]
-    pub(crate) fn reseed(&mut self, seed: &Seed) {
-        self.entropy.reseed(seed, 1);
-    }
-
     /// Time never goes back: an earlier `now` counts as the latest one.
     fn advance(&mut self, now: Instant) -> Instant {
         if now < self.now {

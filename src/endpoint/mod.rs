@@ -409,13 +409,6 @@ impl Endpoint {
         (self.core.clients.len(), self.core.servers.len())
     }
 
-    /// Identifiers of its own for a copy that lives on after its original.
-    #[cfg(feature = "testing")]
-    pub(crate) fn reseed(&mut self, seed: &Seed) {
-        self.agent.reseed(seed);
-        self.core.entropy.reseed(seed, 2);
-    }
-
     /// Time never goes back: an earlier `now` counts as the latest one.
     fn advance(&mut self, now: Instant) -> Instant {
         if now < self.now {

@@ -10,7 +10,7 @@ use core::time::Duration;
 use super::rng::Rng;
 use crate::io::ConnectId;
 use crate::wire::{HostPort, Transport};
-use crate::{Config, Endpoint, Event, Instant, Packages};
+use crate::{Config, Endpoint, Event, Instant, Packages, Progress, Restart};
 
 /// What a program makes of an endpoint: it hears the events and gives commands.
 ///
@@ -63,13 +63,17 @@ impl Blueprint {
 
     pub(crate) fn build(&self, rng: &mut Rng, now: Instant) -> Endpoint {
         let mut endpoint = Endpoint::new(self.config.clone(), self.packages.clone(), &rng.seed(), now);
+        self.add_locals(&mut endpoint);
+        endpoint
+    }
+
+    fn add_locals(&self, endpoint: &mut Endpoint) {
         let advertised = self.advertised.map(HostPort::from);
         // The address of a blueprint is a plain one, which cannot be refused.
         let _ = endpoint.add_local(Transport::Udp, self.address, advertised, None);
         if self.tcp {
             let _ = endpoint.add_local(Transport::Tcp, self.address, None, None);
         }
-        endpoint
     }
 }
 
@@ -79,40 +83,50 @@ impl Blueprint {
 pub enum Store {
     /// Nothing was stored yet: the first start.
     None,
-    /// Everything up to the crash.
+    /// A snapshot taken at the crash.
     Intact,
-    /// Everything up to the latest [`World::save`](super::World::save).
+    /// The snapshot of the latest [`World::save`](super::World::save).
     Stale,
-    /// A record that ends too early: it must be refused, never half believed.
+    /// A snapshot that ends too early or has a wrong bit: it must be refused,
+    /// never half believed.
     Truncated,
-    /// No record.
+    /// No snapshot.
     Lost,
 }
 
-/// A stored endpoint.
-///
-/// The record is a clone, so nothing can be wrong with it but its age; a
-/// truncated one is refused as a whole. A byte form takes its place by
-/// changing this type alone.
+/// A stored endpoint: its snapshot, and what its clock showed.
 #[derive(Debug, Clone)]
 pub(crate) struct Saved {
-    endpoint: Box<Endpoint>,
-    /// Connections that the record believes to be open.
-    streams: Vec<u64>,
-    /// Connections that it believes to be on their way.
-    connects: Vec<ConnectId>,
+    bytes: Vec<u8>,
+    at: Instant,
 }
 
 impl Saved {
-    /// The record of an endpoint as it is.
-    pub(crate) fn of(endpoint: &Endpoint, streams: &[u64], connects: &[ConnectId]) -> Self {
-        Self { endpoint: Box::new(endpoint.clone()), streams: streams.to_vec(), connects: connects.to_vec() }
+    /// The snapshot of an endpoint as it is, written in steps of a few records.
+    pub(crate) fn of(endpoint: &Endpoint, now: Instant) -> Self {
+        let mut bytes = Vec::new();
+        let mut writer = endpoint.snapshot(now, 16);
+        while writer.step(endpoint, &mut bytes) == Progress::More {}
+        Self { bytes, at: now }
     }
 
-    /// The endpoint again, with what it believes of connections; `None` when
-    /// the record cannot be used.
-    pub(crate) fn restore(self) -> Option<(Endpoint, Vec<u64>, Vec<ConnectId>)> {
-        Some((*self.endpoint, self.streams, self.connects))
+    /// The same with its end missing, or with a bit turned over.
+    pub(crate) fn spoil(mut self, rng: &mut Rng) -> Self {
+        let place = usize::try_from(rng.below(self.bytes.len() as u64)).unwrap_or(0);
+        match (rng.chance(500), self.bytes.get_mut(place)) {
+            (true, Some(byte)) => *byte ^= 1 << rng.below(8),
+            _ => self.bytes.truncate(place),
+        }
+        self
+    }
+
+    /// The endpoint again; `None` when the snapshot is refused.
+    pub(crate) fn restore(&self, blueprint: &Blueprint, rng: &mut Rng, now: Instant) -> Option<Endpoint> {
+        let (config, packages) = (blueprint.config.clone(), blueprint.packages.clone());
+        let restart = Restart::Fresh(rng.seed());
+        let mut endpoint = Endpoint::restore(config, packages, &self.bytes, now, now - self.at, &restart).ok()?;
+        blueprint.add_locals(&mut endpoint);
+        Some(endpoint)
     }
 }
 

@@ -106,12 +106,6 @@ impl Streams {
         }
     }
 
-    /// The side of a stream at which `node` is.
-    pub(crate) fn side_of(&self, stream: u64, node: usize) -> Option<(u64, usize)> {
-        let found = self.list.get(&stream)?;
-        found.sides.iter().position(|side| side.node == node).map(|side| (stream, side))
-    }
-
     /// A message is written; `arrive` gets its chunks.
     pub(crate) fn write(
         &mut self,

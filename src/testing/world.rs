@@ -389,7 +389,7 @@ impl<A: Application> World<A> {
         if let Some(node) = self.nodes.get_mut(node)
             && let Some(endpoint) = &node.endpoint
         {
-            node.saved = Some(Saved::of(endpoint, &node.streams, &node.connects));
+            node.saved = Some(Saved::of(endpoint, node.clock.read(self.hub.now)));
         }
     }
 
@@ -399,8 +399,10 @@ impl<A: Application> World<A> {
         let at = node;
         let Some(node) = self.nodes.get_mut(at) else { return };
         let Some(endpoint) = node.endpoint.take() else { return };
+        let local = node.clock.read(now);
         let saved = match store {
-            Store::Intact => Some(Saved::of(&endpoint, &node.streams, &node.connects)),
+            Store::Intact => Some(Saved::of(&endpoint, local)),
+            Store::Truncated => Some(Saved::of(&endpoint, local).spoil(&mut self.hub.rng)),
             Store::Stale => node.saved.take(),
             _ => None,
         };
@@ -425,26 +427,18 @@ impl<A: Application> World<A> {
         let Some(node) = self.nodes.get_mut(at) else { return };
         let Some((store, saved)) = node.pending.take() else { return };
         let now = node.clock.read(self.hub.now);
-        let restored = saved.and_then(Saved::restore);
+        let restored = saved.and_then(|saved| saved.restore(&node.blueprint, &mut self.hub.rng, now));
         self.hub.checkers.restarted(at, store);
-        match restored {
-            Some((mut endpoint, streams, connects)) => {
-                if store == Store::Stale {
-                    endpoint.reseed(&self.hub.rng.seed());
-                }
-                for connect in connects {
-                    let _ = endpoint.handle_connect_failed(now, connect, ConnectFailure::TimedOut);
-                }
-                for (stream, side) in streams.iter().filter_map(|stream| self.hub.streams.side_of(*stream, at)) {
-                    let _ = endpoint.handle_stream_closed(now, Streams::id(stream, side));
-                }
-                self.hub.start(node, at, endpoint, store);
-            }
-            None => {
-                let endpoint = node.blueprint.build(&mut self.hub.rng, now);
-                self.hub.start(node, at, endpoint, store);
-            }
+        let detail = match (store, restored.is_some()) {
+            (Store::Truncated, true) => "a spoiled snapshot was believed",
+            (Store::Intact | Store::Stale, false) => "a sound snapshot was refused",
+            _ => "",
+        };
+        if !detail.is_empty() {
+            self.hub.checkers.fail(Invariant::Restored, self.hub.now, at, detail.to_string());
         }
+        let endpoint = restored.unwrap_or_else(|| node.blueprint.build(&mut self.hub.rng, now));
+        self.hub.start(node, at, endpoint, store);
     }
 
     /// Sets a node's clock, and counts it as the fault that it is.
