@@ -100,7 +100,7 @@ impl Endpoint {
             return Err(RestoreError::Malformed);
         }
         if matches!(restart, Restart::Fresh(_)) {
-            endpoint.take_over(now);
+            endpoint.take_over(now, downtime);
         }
         Ok(endpoint)
     }
@@ -136,15 +136,16 @@ impl Endpoint {
     }
 
     /// This endpoint acts from now on, in the place of the one whose objects
-    /// it was given by [`import`](Self::import): CSeq of every dialog leaps by
-    /// 65,536, so that it cannot go back behind what was sent meanwhile, and
-    /// connections that are not open here are gone, with the same effect as
-    /// [`handle_stream_closed`](Self::handle_stream_closed).
+    /// it was given by [`import`](Self::import); the oldest record of it was
+    /// written `age` ago. CSeq of every dialog leaps by 65,536 and some 60 for
+    /// each second of `age`, so that it cannot go back behind what was sent
+    /// meanwhile, and connections that are not open here are gone, with the
+    /// same effect as [`handle_stream_closed`](Self::handle_stream_closed).
     /// [`restore`](Self::restore) does this by itself with [`Restart::Fresh`].
-    pub fn take_over(&mut self, now: Instant) {
+    pub fn take_over(&mut self, now: Instant, age: Duration) {
         let now = self.advance(now);
         let connections = &self.core.connections;
-        for (flow, subscriptions, watchers) in self.agent.succeed(now, &|flow| connections.is_open(flow)) {
+        for (flow, subscriptions, watchers) in self.agent.succeed(now, age, &|flow| connections.is_open(flow)) {
             self.core.io.push_back(Io::FlowGone { flow, subscriptions, watchers });
         }
     }

@@ -39,8 +39,8 @@ const TAIL_LEN: usize = 16;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Restart {
     /// A new life, with a seed that was never used before: no identifier
-    /// repeats, the CSeq numbers of every dialog leap by 65,536, and all
-    /// connections are gone. This is for every start of a program, whatever
+    /// repeats, the CSeq numbers of every dialog leap by 65,536 and some 60 for
+    /// each second of downtime, and all connections are gone. This is for every start of a program, whatever
     /// the age of the snapshot.
     Fresh(Seed),
     /// The same life, with the seed of the endpoint that was saved: given the

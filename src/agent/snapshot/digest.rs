@@ -206,7 +206,7 @@ impl Agent {
             && self.closing.is_none()
             && self.dirty.is_empty()
             && self.ready.first().is_none()
-            && self.subscriptions.iter().all(|(_, record)| record.open.is_none())
+            && self.subscriptions.iter().all(|(_, record)| record.open.is_none() && !record.machine.awaits_notify())
             && self.watchers.iter().all(|(_, watcher)| watcher.open.is_none())
     }
 }

@@ -21,10 +21,15 @@ use crate::package::Packages;
 use crate::snapshot::{Restart, SNAPSHOT, SnapshotWriter, fingerprint, open, read_table};
 use crate::wire::Transport;
 
-/// By how much CSeq is raised when an agent takes over: more than the requests
-/// of one dialog that the saved state may not know of, and little enough for
-/// thirty thousand starts below 2^31 (RFC 3261 section 8.1.1.5).
-const CSEQ_JUMP: u32 = 1 << 16;
+/// By how much CSeq leaps when an agent takes over what was saved `age` ago:
+/// more than the requests that one dialog may have seen since, and more for
+/// every start from one and the same snapshot, yet little enough for thousands
+/// of starts below 2^31 (RFC 3261 section 8.1.1.5). It is 65,536 and some 60 a
+/// second.
+fn leap(age: Duration) -> u32 {
+    let since = u32::try_from(age.as_nanos() >> 24).unwrap_or(u32::MAX);
+    since.saturating_add(1 << 16)
+}
 
 /// A place in a list, and who has it.
 type Seat = (u32, u32, u32);
@@ -59,7 +64,7 @@ impl Agent {
             return Err(RestoreError::Malformed);
         }
         if matches!(restart, Restart::Fresh(_)) {
-            agent.take_over(now);
+            agent.take_over(now, downtime);
         }
         Ok(agent)
     }
@@ -106,7 +111,7 @@ impl Agent {
         self.subscriptions = read_table(r, limits.subscriptions, "subscriptions", |r, id| {
             let attempt = Self::get_attempt_of(r)?;
             let ReadSubscription { mut record, destination } = self.get_subscription(r)?;
-            if record.machine.is_spent() {
+            if record.retry_at.is_none() && record.machine.is_spent() {
                 return Ok(None);
             }
             // One whose attempt was replaced while the snapshot was written begins anew.
@@ -284,24 +289,32 @@ impl Agent {
     }
 
     /// This agent acts from now on, in the place of the one whose state it was
-    /// given by [`import`](Self::import): CSeq of every dialog leaps, so that
-    /// it cannot go back behind what was sent meanwhile, and connections are
-    /// gone, with the same effect as
+    /// given by [`import`](Self::import); the oldest record of it was written
+    /// `age` ago. CSeq of every dialog leaps by 65,536 and some 60 for each
+    /// second of `age`, so that it cannot go back behind what was sent
+    /// meanwhile. A NOTIFY that is awaited may have come meanwhile, so its
+    /// SUBSCRIBE is sent again. Connections are gone, with the same effect as
     /// [`handle_flow_gone`](Self::handle_flow_gone). [`Agent::restore`] does
     /// this by itself with [`Restart::Fresh`].
-    pub fn take_over(&mut self, now: Instant) {
-        let _ = self.succeed(now, &|_| false);
+    pub fn take_over(&mut self, now: Instant, age: Duration) {
+        let _ = self.succeed(now, age, &|_| false);
     }
 
     /// Returns the connections that are gone, with the number of subscriptions
     /// and watchers that used each; `is_open` tells which are not.
-    pub(crate) fn succeed(&mut self, now: Instant, is_open: &dyn Fn(&Flow) -> bool) -> Vec<(Flow, u32, u32)> {
+    pub(crate) fn succeed(
+        &mut self,
+        now: Instant,
+        age: Duration,
+        is_open: &dyn Fn(&Flow) -> bool,
+    ) -> Vec<(Flow, u32, u32)> {
         self.advance(now);
         self.resources.tidy_free();
         self.attempts.tidy_free();
         self.subscriptions.tidy_free();
         self.watchers.tidy_free();
-        let leap = |cseq: u32| cseq.saturating_add(CSEQ_JUMP).min(i32::MAX.unsigned_abs());
+        let by = leap(age);
+        let leap = |cseq: u32| cseq.saturating_add(by).min(i32::MAX.unsigned_abs());
         for slot in 0..self.attempts.slots() {
             let Some(attempt) = self.attempts.at_mut(slot) else { continue };
             attempt.cseq = leap(attempt.cseq);
@@ -311,6 +324,7 @@ impl Agent {
         for slot in 0..self.subscriptions.slots() {
             let Some(record) = self.subscriptions.at_mut(slot) else { continue };
             record.local_cseq = leap(record.local_cseq);
+            record.machine.renew();
         }
         for slot in 0..self.watchers.slots() {
             let Some(watcher) = self.watchers.at_mut(slot) else { continue };

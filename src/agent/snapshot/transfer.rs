@@ -1,6 +1,7 @@
 //! One object at a time, out of one agent and into another.
 
 use alloc::vec::Vec;
+use core::num::NonZeroU32;
 use core::time::Duration;
 
 use super::super::Agent;
@@ -56,9 +57,12 @@ impl Agent {
                 };
                 head(&mut w, WATCHER, id);
                 put_packages(&mut w, &self.packages, Some(resource.package));
+                let resource_id = self.resources.id_at(watcher.resource);
+                w.put(&resource_id.unwrap_or(RawId { slot: watcher.resource, generation: NonZeroU32::MIN }));
                 w.put(&resource.uri);
                 w.put(&resource.key);
                 w.put(&resource.removed);
+                w.put(&resource.version);
                 self.put_watcher(&mut w, watcher);
             }
         }
@@ -111,7 +115,7 @@ impl Agent {
             if let Some(old) = self.resources.get_mut(id) {
                 *old = new;
             }
-        } else if !place(&mut self.resources, id, new) {
+        } else if !self.resources.place(id, new) {
             return Err(occupied(&self.resources, id, "resources"));
         }
         if known.is_none() {
@@ -123,12 +127,15 @@ impl Agent {
 
     fn import_watcher(&mut self, r: &mut Reader<'_>, id: RawId) -> Result<WatcherId, RestoreError> {
         let package = r.packages.first().and_then(Option::as_ref).ok_or(RestoreError::UnknownPackage)?.index;
-        let (uri, key, removed) = (r.text()?, r.bytes()?, r.get()?);
+        let index = PackageIndex(package);
+        let resource_id: RawId = r.get()?;
+        let (uri, key, removed, version): (_, _, _, u32) = (r.text()?, r.bytes()?, r.get()?, r.get()?);
         let ReadWatcher { mut watcher, flow, destination } = self.get_watcher(r)?;
         ends(r)?;
         if watcher.machine.is_gone() {
             return Err(RestoreError::Malformed);
         }
+        let before = self.watchers.get(id).is_some();
         match self.watchers.get(id) {
             Some(old) if old.nonce != watcher.nonce => return Err(RestoreError::Occupied),
             None if self.watchers.is_full() || id.slot >= self.config.limits.watchers => {
@@ -137,48 +144,66 @@ impl Agent {
             None if self.watchers.at(id.slot).is_some() => return Err(RestoreError::Occupied),
             _ => {}
         }
-        // What may fail comes first.
-        let flow = self.adopt_flow(Some(flow))?.ok_or(RestoreError::Malformed)?;
-        watcher.flow = flow;
+        let known = self.find_resource(index, key);
+        if known.is_none() && !before && self.resources.is_full() {
+            return Err(RestoreError::Limit("resources"));
+        }
+        let crowd = known.and_then(|known| self.resources.get(known)).map_or(0, |resource| resource.watchers.len());
+        if !before && crowd >= self.config.limits.watchers_per_resource as usize {
+            return Err(RestoreError::Limit("watchers_per_resource"));
+        }
+        watcher.flow = self.adopt_flow(Some(flow))?.ok_or(RestoreError::Malformed)?;
         watcher.destination = match self.adopt_flow(destination) {
             Ok(destination) => destination,
             Err(error) => {
-                self.flows.release(&self.entropy, flow);
+                self.flows.release(&self.entropy, watcher.flow);
                 return Err(error);
             }
         };
-        let index = PackageIndex(package);
-        let known = self.find_resource(index, key);
-        let full = known.is_none() && self.resources.is_full();
-        let crowded = known.and_then(|known| self.resources.get(known)).is_some_and(|resource| {
-            let others = resource.watchers.len().saturating_sub(usize::from(self.watchers.get(id).is_some()));
-            others >= self.config.limits.watchers_per_resource as usize
-        });
-        if full || crowded {
-            self.flows.release(&self.entropy, flow);
-            if let Some(destination) = watcher.destination {
-                self.flows.release(&self.entropy, destination);
-            }
-            return Err(RestoreError::Limit(if full { "resources" } else { "watchers_per_resource" }));
-        }
-        let resource = match known {
-            Some(resource) => resource,
-            None => self.insert_resource(index, uri, key.to_vec()).ok_or(RestoreError::Limit("resources"))?,
-        };
-        if known.is_none() && removed {
-            self.unindex_resource(resource.slot);
-        }
-        // The list keeps the resource while the watcher is exchanged.
-        let before = self.watchers.get(id).is_some();
-        watcher.resource = resource.slot;
         if before {
             self.exchange_watcher(id, watcher);
-        } else {
-            let _ = place(&mut self.watchers, id, watcher);
-            self.seat_watcher(id.slot, resource.slot)?;
+            self.resume_watcher(id.slot);
+            return Ok(WatcherId(id));
         }
+        let resource = match known {
+            Some(known) => known,
+            None => {
+                let key = key.to_vec();
+                let new = self.new_resource(resource_id, index, uri, key).ok_or(RestoreError::Limit("resources"))?;
+                if let Some(record) = self.resources.get_mut(new) {
+                    record.version = version;
+                }
+                if removed {
+                    self.unindex_resource(new.slot);
+                }
+                new
+            }
+        };
+        let own = self.resources.get(resource).map_or(version, |record| record.version);
+        if own != version {
+            // It was told of another history than the one here.
+            watcher.told = own.wrapping_sub(1);
+            watcher.machine.mark_dirty(self.now);
+        }
+        self.watchers.place(id, watcher);
+        self.seat_watcher(id.slot, resource.slot)?;
         self.resume_watcher(id.slot);
         Ok(WatcherId(id))
+    }
+
+    /// A resource without state, under the id that it has elsewhere if that is
+    /// free.
+    fn new_resource(&mut self, id: RawId, package: PackageIndex, uri: &str, key: Vec<u8>) -> Option<RawId> {
+        let made = self.insert_resource(package, uri, key)?;
+        if made == id || self.resources.at(id.slot).is_some() || id.slot >= self.config.limits.resources {
+            return Some(made);
+        }
+        self.unindex_resource(made.slot);
+        let mut record = self.resources.remove(made.slot)?;
+        record.removed = false;
+        self.resources.place(id, record);
+        self.index_resource(id.slot);
+        Some(id)
     }
 
     /// The newer record of a watcher that is here already.
@@ -203,7 +228,7 @@ impl Agent {
         };
         let ReadSubscription { mut record, destination } = self.get_subscription(r)?;
         ends(r)?;
-        if record.machine.is_spent() || (attempt.is_none() && record.retry_at.is_none()) {
+        if record.retry_at.is_none() && (record.machine.is_spent() || attempt.is_none()) {
             return Err(RestoreError::Malformed);
         }
         let attempt = attempt.filter(|_| record.retry_at.is_none());
@@ -229,7 +254,7 @@ impl Agent {
             // Its attempt stays, for what the record says of it.
             self.remove_subscription(id.slot, false);
         }
-        if !place(&mut self.subscriptions, id, record) {
+        if !self.subscriptions.place(id, record) {
             return Err(RestoreError::Occupied);
         }
         if let Some((attempt_id, new)) = attempt {
@@ -250,7 +275,7 @@ impl Agent {
             new.subscriptions = core::mem::take(&mut old.subscriptions);
             *old = new;
         } else {
-            let _ = place(&mut self.attempts, id, new);
+            self.attempts.place(id, new);
         }
     }
 
@@ -300,10 +325,6 @@ fn head(w: &mut Writer<'_>, kind: u64, id: RawId) {
 
 fn ends(r: &Reader<'_>) -> Result<(), RestoreError> {
     if r.is_empty() { Ok(()) } else { Err(RestoreError::Malformed) }
-}
-
-fn place<T>(arena: &mut crate::id::Arena<T>, id: RawId, value: T) -> bool {
-    arena.place(id, value)
 }
 
 fn occupied<T>(arena: &crate::id::Arena<T>, id: RawId, limit: &'static str) -> RestoreError {

@@ -49,9 +49,9 @@ impl Endpoint {
         self.agent.poll_changed()
     }
 
-    /// Whether nothing is queued, undecided, or in flight: no transaction is
-    /// open, none lingers, and no name is being looked up. A snapshot that is
-    /// taken now loses nothing.
+    /// Whether nothing is queued, undecided, awaited or in flight: no
+    /// transaction is open, none lingers, no NOTIFY is due, and no name is
+    /// being looked up. A snapshot that is taken now loses nothing.
     pub fn is_quiescent(&self) -> bool {
         self.agent.is_quiescent() && self.core.is_quiescent() && self.stalled.is_none() && !self.drained
     }

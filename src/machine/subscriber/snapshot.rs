@@ -42,6 +42,27 @@ impl Subscription {
         self
     }
 
+    /// The NOTIFY that it awaits may have come while nobody was there: asks
+    /// again instead of running into Timer N.
+    pub(crate) const fn renew(&mut self) {
+        if self.in_flight.is_some() || self.timer_n.is_none() || self.flags.has(Flags::FORK) {
+            return;
+        }
+        let kind = match self.state {
+            State::NotifyWait if self.flags.has(Flags::FETCH) => Kind::Fetch,
+            State::NotifyWait => Kind::Initial,
+            _ if self.flags.has(Flags::ENDING) => Kind::Unsubscribe,
+            _ => Kind::Refresh,
+        };
+        self.in_flight = Some(kind);
+        *self = self.succeeded();
+    }
+
+    /// Whether a NOTIFY is awaited.
+    pub(crate) const fn awaits_notify(&self) -> bool {
+        self.timer_n.is_some()
+    }
+
     /// Whether it is over and was told to be.
     pub(crate) const fn is_spent(&self) -> bool {
         matches!(self.state, State::Terminated) && self.news == 0
