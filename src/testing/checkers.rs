@@ -222,7 +222,9 @@ impl Checkers {
         watch.advance(now);
         watch.came.clear();
         watch.damaged |= mangled;
-        let Some(facts) = Facts::read(message) else { return };
+        // What lost its end may be believed all the same.
+        let torn = if mangled { [message, b"\r\n\r\n"].concat() } else { Vec::new() };
+        let Some(facts) = Facts::read(message).or_else(|| Facts::read(&torn)) else { return };
         if facts.status >= 200 {
             let mut again = None;
             if let Some(sending) = watch.sending.get_mut(&key(&[facts.branch])) {
@@ -305,6 +307,10 @@ impl Checkers {
     pub(crate) fn restarted(&mut self, node: usize, store: Store) {
         let Some(watch) = self.nodes.get_mut(node) else { return };
         if store == Store::Intact {
+            for leg in watch.legs.values_mut() {
+                // Nobody will hear the answer to the last NOTIFY: it is sent again.
+                leg.again |= leg.over && watch.sending.get(&leg.latest).is_some_and(|sending| sending.open);
+            }
             watch.sending.values_mut().for_each(|sending| sending.open = false);
             return;
         }

@@ -85,7 +85,7 @@ impl<'a> Facts<'a> {
             b"To" | b"t" => self.to_tag = param(value, b"tag").unwrap_or_default(),
             b"Call-ID" | b"i" => self.call_id = value,
             b"CSeq" => {
-                let mut words = value.split(|b| *b == b' ').filter(|w| !w.is_empty());
+                let mut words = value.split(u8::is_ascii_whitespace).filter(|w| !w.is_empty());
                 self.cseq = words.next().and_then(number).unwrap_or(0);
                 self.cseq_method = words.next().unwrap_or_default();
             }

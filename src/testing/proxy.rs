@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use super::actor::{Actor, Scene};
 use super::facts::{Facts, key};
-use super::text::{lines, put, value};
+use super::text::{answer, lines, put, value};
 use crate::Instant;
 
 /// What is known of a request until its answers are of no more interest.
@@ -82,6 +82,9 @@ impl Proxy {
             branches.push((minted, false));
             scene.send(to, text);
         }
+        if branches.is_empty() {
+            return scene.send(from, answer(message, facts, "404 Nobody", b"proxy", ""));
+        }
         let since = scene.now;
         let fresh = Context { upstream: from, since, branches, best: None, done: false };
         self.contexts.entry(name).or_insert(fresh);
@@ -124,7 +127,8 @@ impl Proxy {
         }
         put(&mut out, &[]);
         out.extend_from_slice(facts.body);
-        next.map(|next| (next, out))
+        // Nothing is sent in circles.
+        next.filter(|next| *next != self.address).map(|next| (next, out))
     }
 
     fn response(&mut self, scene: &mut Scene<'_>, facts: &Facts<'_>, message: &[u8]) {

@@ -403,7 +403,7 @@ impl<A: Application> World<A> {
         let saved = match store {
             Store::Intact => Some(Saved::of(&endpoint, local)),
             Store::Truncated => Some(Saved::of(&endpoint, local).spoil(&mut self.hub.rng)),
-            Store::Stale => node.saved.take(),
+            Store::Stale => node.saved.clone(),
             _ => None,
         };
         let store = if store == Store::Stale && saved.is_none() { Store::Lost } else { store };
