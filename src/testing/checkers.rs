@@ -53,6 +53,8 @@ pub enum Invariant {
     WellFormed,
     /// A retransmission repeats its bytes (RFC 3261 section 17.1.2.2).
     SameBytes,
+    /// A snapshot is taken up as it is, or refused as a whole.
+    Restored,
     /// The reference model agrees.
     Model,
 }
@@ -77,6 +79,7 @@ impl fmt::Display for Invariant {
             Self::LostState => "no published state lost whose path was up for 64*T1",
             Self::WellFormed => "every message sent reads as SIP",
             Self::SameBytes => "a retransmission repeats its bytes",
+            Self::Restored => "a sound snapshot is restored, a spoiled one refused",
             Self::Model => "the reference model agrees",
         })
     }
@@ -220,8 +223,8 @@ impl Checkers {
         watch.came.clear();
         watch.damaged |= mangled;
         // What lost its end may be believed all the same.
-        let torn = [message, &b"\r\n\r\n"[..]].concat();
-        let Some(facts) = Facts::read(message).or_else(|| Facts::read(&torn).filter(|_| mangled)) else { return };
+        let torn = if mangled { [message, b"\r\n\r\n"].concat() } else { Vec::new() };
+        let Some(facts) = Facts::read(message).or_else(|| Facts::read(&torn)) else { return };
         if facts.status >= 200 {
             let mut again = None;
             if let Some(sending) = watch.sending.get_mut(&key(&[facts.branch])) {
@@ -311,15 +314,14 @@ impl Checkers {
             watch.sending.values_mut().for_each(|sending| sending.open = false);
             return;
         }
+        // What was said goes on to bind, whatever is remembered of it.
         let mut legs = core::mem::take(&mut watch.legs);
-        *watch = Watch { minted: core::mem::take(&mut watch.minted), ..Watch::default() };
         if store == Store::Stale {
-            // An older clone knows no better; other dialogs of a former life may not come back.
-            for leg in legs.values_mut() {
-                *leg = Leg { was_accepted: leg.was_accepted, ..Leg::default() };
-            }
+            // It cannot know of an end that came later.
+            legs.values_mut().for_each(|leg| leg.over = false);
         }
-        watch.legs = legs;
+        let minted = core::mem::take(&mut watch.minted);
+        *watch = Watch { legs, minted, damaged: watch.damaged, ..Watch::default() };
     }
 }
 
@@ -499,7 +501,7 @@ impl Watch {
 
     /// Forgets what no rule asks about any more.
     fn prune(&mut self, now: Instant) {
-        if self.sending.len().saturating_add(self.asked.len()) > 2048 {
+        if self.ticks.is_multiple_of(1024) {
             let old = |at: Instant| at + Duration::from_secs(7200) < now;
             self.sending.retain(|_, sending| !old(sending.sent));
             self.asked.retain(|_, asked| !old(asked.at));

@@ -132,20 +132,26 @@ fn is_version(text: &[u8]) -> bool {
 }
 
 fn line(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = text.iter().position(|b| *b == b'\n')?;
+    let end = find(text, b'\n')?;
     let (line, rest) = text.split_at_checked(end)?;
     Some((line.strip_suffix(b"\r").unwrap_or(line), rest.get(1..).unwrap_or_default()))
 }
 
 /// The value of a parameter behind the address, if there is one.
 fn param<'a>(value: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let behind = value.iter().rposition(|b| *b == b'>').map_or(0, |at| at.saturating_add(1));
-    let params = value.get(behind..)?;
-    let found = params.split(|b| *b == b';').skip(1).find_map(|param| {
-        let (own, rest) = param.trim_ascii().split_at_checked(name.len())?;
-        rest.strip_prefix(b"=").filter(|_| own.eq_ignore_ascii_case(name))
-    })?;
-    Some(found.split(|b| *b == b',').next().unwrap_or_default().trim_ascii())
+    let mut rest = match find(value, b'>') {
+        Some(at) => value.get(at.saturating_add(1)..)?,
+        None => value,
+    };
+    loop {
+        rest = rest.get(find(rest, b';')?.saturating_add(1)..)?;
+        let param = rest.trim_ascii_start();
+        let Some((own, value)) = param.split_at_checked(name.len()) else { continue };
+        if let Some(value) = value.strip_prefix(b"=").filter(|_| own.eq_ignore_ascii_case(name)) {
+            let end = value.iter().position(|b| matches!(b, b';' | b',')).unwrap_or(value.len());
+            return value.get(..end).map(<[u8]>::trim_ascii);
+        }
+    }
 }
 
 /// A decimal number, clamped to `u32::MAX` (INT-12).
@@ -161,14 +167,39 @@ pub(crate) fn number(text: &[u8]) -> Option<u32> {
 
 /// A key for maps made of parts of messages.
 pub(crate) fn key(parts: &[&[u8]]) -> u64 {
-    // FNV-1a, with a byte between the parts that no SIP token holds.
-    let mut hash = 0xcbf2_9ce4_8422_2325u64;
-    for part in parts {
-        for byte in part.iter().chain(&[0]) {
-            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    parts.iter().fold(0x9e37_79b9_7f4a_7c15, |hash, part| mix_bytes(hash, part))
+}
+
+/// One more number in a hash.
+pub(crate) const fn mix(hash: u64, value: u64) -> u64 {
+    let mixed = (hash.rotate_left(5) ^ value).wrapping_mul(0x517c_c1b7_2722_0a95);
+    mixed ^ (mixed >> 29)
+}
+
+/// More bytes in a hash, and how many they are.
+pub(crate) fn mix_bytes(mut hash: u64, bytes: &[u8]) -> u64 {
+    let (words, rest) = bytes.as_chunks::<8>();
+    for word in words {
+        hash = mix(hash, u64::from_le_bytes(*word));
+    }
+    let rest = rest.iter().fold(0u64, |word, byte| (word << 8) | u64::from(*byte));
+    mix(mix(hash, rest), bytes.len() as u64)
+}
+
+/// Where `byte` is, eight at a time.
+fn find(text: &[u8], byte: u8) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 255;
+    let (words, rest) = text.as_chunks::<8>();
+    let pattern = ONES.wrapping_mul(u64::from(byte));
+    for (at, word) in words.iter().enumerate() {
+        let same = u64::from_le_bytes(*word) ^ pattern;
+        let zeros = same.wrapping_sub(ONES) & !same & (ONES << 7);
+        if zeros != 0 {
+            return Some(at.saturating_mul(8).saturating_add((zeros.trailing_zeros() / 8) as usize));
         }
     }
-    hash
+    let at = rest.iter().position(|b| *b == byte)?;
+    Some(words.len().saturating_mul(8).saturating_add(at))
 }
 
 #[cfg(test)]

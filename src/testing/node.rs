@@ -83,17 +83,18 @@ impl Blueprint {
 pub enum Store {
     /// Nothing was stored yet: the first start.
     None,
-    /// Everything up to the crash.
+    /// A snapshot taken at the crash.
     Intact,
-    /// Everything up to the latest [`World::save`](super::World::save).
+    /// The snapshot of the latest [`World::save`](super::World::save).
     Stale,
-    /// A record that ends too early: it must be refused, never half believed.
+    /// A snapshot that ends too early or has a wrong bit: it must be refused,
+    /// never half believed.
     Truncated,
-    /// No record.
+    /// No snapshot.
     Lost,
 }
 
-/// A stored endpoint: the bytes of its snapshot, and the reading of its clock.
+/// A stored endpoint: its snapshot, and what its clock showed.
 #[derive(Debug, Clone)]
 pub(crate) struct Saved {
     bytes: Vec<u8>,
@@ -101,25 +102,29 @@ pub(crate) struct Saved {
 }
 
 impl Saved {
-    /// The record of an endpoint as it is.
+    /// The snapshot of an endpoint as it is, written in steps of a few records.
     pub(crate) fn of(endpoint: &Endpoint, now: Instant) -> Self {
-        let (mut writer, mut bytes) = (endpoint.snapshot(now, 64), Vec::new());
+        let mut bytes = Vec::new();
+        let mut writer = endpoint.snapshot(now, 16);
         while writer.step(endpoint, &mut bytes) == Progress::More {}
         Self { bytes, at: now }
     }
 
-    /// The record without its last part.
-    pub(crate) fn cut(mut self, rng: &mut Rng) -> Self {
-        let len = u64::try_from(self.bytes.len()).unwrap_or(0);
-        self.bytes.truncate(usize::try_from(rng.below(len)).unwrap_or(0));
+    /// The same with its end missing, or with a bit turned over.
+    pub(crate) fn spoil(mut self, rng: &mut Rng) -> Self {
+        let place = usize::try_from(rng.below(self.bytes.len() as u64)).unwrap_or(0);
+        match (rng.chance(500), self.bytes.get_mut(place)) {
+            (true, Some(byte)) => *byte ^= 1 << rng.below(8),
+            _ => self.bytes.truncate(place),
+        }
         self
     }
 
-    /// The endpoint again; `None` when the record cannot be used.
+    /// The endpoint again; `None` when the snapshot is refused.
     pub(crate) fn restore(&self, blueprint: &Blueprint, rng: &mut Rng, now: Instant) -> Option<Endpoint> {
         let (config, packages) = (blueprint.config.clone(), blueprint.packages.clone());
-        let fresh = Restart::Fresh(rng.seed());
-        let mut endpoint = Endpoint::restore(config, packages, &self.bytes, now, now - self.at, &fresh).ok()?;
+        let restart = Restart::Fresh(rng.seed());
+        let mut endpoint = Endpoint::restore(config, packages, &self.bytes, now, now - self.at, &restart).ok()?;
         blueprint.add_locals(&mut endpoint);
         Some(endpoint)
     }

@@ -13,6 +13,8 @@ use super::log::Log;
 use super::net::Faults;
 use super::node::Blueprint;
 use super::ops::{Op, Step, Weights, weather};
+use super::peer::Peer;
+use super::proxy::Proxy;
 use super::rng::Rng;
 use super::world::{Figures, World};
 use crate::package::{Expires, Forking, Opaque};
@@ -37,6 +39,10 @@ pub struct Options {
     pub tcp: bool,
     /// The subscribers are behind address translators.
     pub nat: bool,
+    /// A proxy forks to all notifiers, and stays in the path.
+    pub proxy: bool,
+    /// Rude peers.
+    pub peers: u8,
     /// How bad the network is at first.
     pub faults: Faults,
     /// What is done how often.
@@ -48,14 +54,18 @@ impl Options {
     pub fn draw(rng: &mut Rng) -> Self {
         let small = |rng: &mut Rng, n: u64| u8::try_from(rng.below(n)).unwrap_or(0);
         let tcp = rng.chance(400);
+        let nat = rng.chance(200);
         Self {
+            // What is behind a translator answers to an address that may have moved: no proxy knows it.
+            proxy: rng.chance(500) && !nat,
+            peers: small(rng, 3),
             subscribers: 1u8.saturating_add(small(rng, 3)),
             notifiers: 1u8.saturating_add(small(rng, 2)),
             resources: 1u8.saturating_add(small(rng, 3)),
             throttle: Duration::from_millis(rng.below(3).saturating_mul(2500)),
             forking: rng.chance(500),
             tcp,
-            nat: rng.chance(200),
+            nat,
             faults: weather(rng, tcp),
             weights: Weights::default().swarm(rng),
         }
@@ -89,6 +99,10 @@ pub struct Outcome {
 
 const START: Instant = Instant::from_secs(1);
 
+const PROXY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 100)), 5060);
+/// The host of the first rude peer.
+const PEERS: u8 = 110;
+
 fn address(host: u8) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, host)), 5060)
 }
@@ -115,6 +129,10 @@ impl Scenario {
                 targets.push(format!("sip:r{resource}@{host}{transport}"));
             }
         }
+        if self.options.proxy {
+            targets.extend((0..self.options.resources).map(|resource| format!("sip:r{resource}@{}", PROXY.ip())));
+        }
+        targets.extend((0..self.options.peers).map(|at| format!("sip:p@{}", address(PEERS.saturating_add(at)).ip())));
         targets
     }
 
@@ -151,6 +169,23 @@ impl Scenario {
             let uris = (0..count).map(|resource| format!("sip:r{resource}@{}", address.ip()));
             let name = format!("{}{at}", if notifier { "notifier" } else { "watcher" });
             world.add_node(&name, blueprint, Citizen::new(&name, uris, rng.split()));
+        }
+        if options.proxy {
+            let mut proxy = Proxy::new(PROXY);
+            for resource in 0..options.resources {
+                for node in 0..options.notifiers {
+                    let host = address(node.saturating_add(1)).ip();
+                    proxy.add(&format!("r{resource}"), &format!("sip:r{resource}@{host}"));
+                }
+            }
+            world.add_actor(proxy);
+        }
+        for at in 0..options.peers {
+            // Every other one watches too.
+            let targets = if at % 2 == 0 { self.targets() } else { Vec::new() };
+            let watches = targets.into_iter().filter(|uri| !uri.contains("transport") && !uri.contains("sip:p@"));
+            let name = format!("peer{at}");
+            world.add_actor(Peer::new(&name, address(PEERS.saturating_add(at)), PACKAGE, watches.collect()));
         }
         world
     }

@@ -15,6 +15,7 @@ use bytes::Bytes;
 
 use super::actor::{Actor, Scene};
 use super::checkers::{Checkers, Invariant, Violation};
+use super::facts::{mix, mix_bytes};
 use super::log::{Frame, Log};
 use super::net::{Datagram, Fault, FaultCounts, Faults, Network};
 use super::node::{Application, Blueprint, Clock, Node, Saved, Store};
@@ -97,21 +98,6 @@ impl Figures {
         self.faults.merge(&other.faults);
         self.trace = mix(self.trace, other.trace);
     }
-}
-
-fn mix(hash: u64, value: u64) -> u64 {
-    (hash.rotate_left(5) ^ value).wrapping_mul(0x517c_c1b7_2722_0a95)
-}
-
-fn mix_bytes(mut hash: u64, bytes: &[u8]) -> u64 {
-    for chunk in bytes.chunks(8) {
-        let mut word = [0u8; 8];
-        for (to, from) in word.iter_mut().zip(chunk) {
-            *to = *from;
-        }
-        hash = mix(hash, u64::from_le_bytes(word));
-    }
-    mix(hash, bytes.len() as u64)
 }
 
 /// Everything but the nodes.
@@ -413,10 +399,11 @@ impl<A: Application> World<A> {
         let at = node;
         let Some(node) = self.nodes.get_mut(at) else { return };
         let Some(endpoint) = node.endpoint.take() else { return };
+        let local = node.clock.read(now);
         let saved = match store {
-            Store::Intact => Some(Saved::of(&endpoint, node.clock.read(now))),
+            Store::Intact => Some(Saved::of(&endpoint, local)),
+            Store::Truncated => Some(Saved::of(&endpoint, local).spoil(&mut self.hub.rng)),
             Store::Stale => node.saved.clone(),
-            Store::Truncated => Some(Saved::of(&endpoint, node.clock.read(now)).cut(&mut self.hub.rng)),
             _ => None,
         };
         let store = if store == Store::Stale && saved.is_none() { Store::Lost } else { store };
@@ -442,10 +429,15 @@ impl<A: Application> World<A> {
         let now = node.clock.read(self.hub.now);
         let restored = saved.and_then(|saved| saved.restore(&node.blueprint, &mut self.hub.rng, now));
         self.hub.checkers.restarted(at, store);
-        let endpoint = match restored {
-            Some(endpoint) => endpoint,
-            None => node.blueprint.build(&mut self.hub.rng, now),
+        let detail = match (store, restored.is_some()) {
+            (Store::Truncated, true) => "a spoiled snapshot was believed",
+            (Store::Intact | Store::Stale, false) => "a sound snapshot was refused",
+            _ => "",
         };
+        if !detail.is_empty() {
+            self.hub.checkers.fail(Invariant::Restored, self.hub.now, at, detail.to_string());
+        }
+        let endpoint = restored.unwrap_or_else(|| node.blueprint.build(&mut self.hub.rng, now));
         self.hub.start(node, at, endpoint, store);
     }
 
