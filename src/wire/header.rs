@@ -137,7 +137,9 @@ impl<'a> HeaderName<'a> {
     /// not known becomes [`HeaderName::Other`].
     pub fn from_bytes(name: &'a [u8]) -> Self {
         let candidate = Self::candidate(name);
-        let known = name.len() == 1 || candidate.as_bytes().eq_ignore_ascii_case(name);
+        // Most come in the usual spelling, and equal bytes are found at once.
+        let spelt = candidate.as_bytes();
+        let known = name.len() == 1 || spelt == name || spelt.eq_ignore_ascii_case(name);
         if known { candidate } else { Self::Other(name) }
     }
 

@@ -15,10 +15,45 @@ use super::error::{ParseError, ParseErrorKind};
 /// linear in the size of the message.
 pub const MAX_PARAMS: usize = 64;
 
+const TOKEN: u8 = 1;
+const QUOTED: u8 = 2;
+const VALUE: u8 = 4;
+
+/// The classes that each byte belongs to: one load instead of several ranges.
+static CLASSES: [u8; 256] = classes();
+
+const fn classes() -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut rest: &mut [u8] = &mut table;
+    let mut byte = 0u8;
+    while let [class, tail @ ..] = rest {
+        let token = byte.is_ascii_alphanumeric()
+            || matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~');
+        let quoted = matches!(byte, b'\t' | b' ' | b'!' | 0x23..=0x5B | 0x5D..=0x7E | 0x80..);
+        let value = matches!(byte, 0x21..=0x7E) && !matches!(byte, b'"' | b',' | b';' | b'<' | b'>' | b'\\');
+        if token {
+            *class |= TOKEN;
+        }
+        if quoted {
+            *class |= QUOTED;
+        }
+        if value {
+            *class |= VALUE;
+        }
+        byte = byte.wrapping_add(1);
+        rest = tail;
+    }
+    table
+}
+
+fn is_of(byte: u8, class: u8) -> bool {
+    CLASSES.get(usize::from(byte)).is_some_and(|classes| classes & class != 0)
+}
+
 /// Whether `byte` may stand in a `token`.
 #[must_use]
-pub const fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
+pub fn is_token_byte(byte: u8) -> bool {
+    is_of(byte, TOKEN)
 }
 
 /// Whether `bytes` is a whole, non-empty `token`.
@@ -28,16 +63,16 @@ pub fn is_token(bytes: &[u8]) -> bool {
 }
 
 /// What may stand unescaped inside a quoted string, besides folds.
-const fn is_quoted_text(byte: u8) -> bool {
-    matches!(byte, b'\t' | b' ' | b'!' | 0x23..=0x5B | 0x5D..=0x7E | 0x80..)
+fn is_quoted_text(byte: u8) -> bool {
+    is_of(byte, QUOTED)
 }
 
 /// What is taken as an unquoted parameter value.
 ///
 /// Wider than `gen-value` on purpose: branches and cookies with `=`, `/` or `@`
 /// are common in the field, and none of these bytes can end a value.
-const fn is_value_byte(byte: u8) -> bool {
-    matches!(byte, 0x21..=0x7E) && !matches!(byte, b'"' | b',' | b';' | b'<' | b'>' | b'\\')
+fn is_value_byte(byte: u8) -> bool {
+    is_of(byte, VALUE)
 }
 
 /// Removes blanks and folds at both ends.

@@ -6,24 +6,26 @@ use core::ops::Range;
 
 /// Offset of the first CR or LF at or after `from`.
 pub(crate) fn find_line_break(bytes: &[u8], from: usize) -> Option<usize> {
-    const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
-    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-    const CR: u64 = u64::from_ne_bytes([b'\r'; 8]);
-    const LF: u64 = u64::from_ne_bytes([b'\n'; 8]);
-    let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+    const ONES: u64 = u64::from_le_bytes([0x01; 8]);
+    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+    const CR: u64 = u64::from_le_bytes([b'\r'; 8]);
+    const LF: u64 = u64::from_le_bytes([b'\n'; 8]);
+    // A borrow can only mark octets behind the first zero, so the lowest mark is true.
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
 
     let mut rest = bytes.get(from..)?;
     let mut at = from;
     while let Some((word, tail)) = rest.split_first_chunk::<8>() {
-        let word = u64::from_ne_bytes(*word);
-        if has_zero(word ^ CR) | has_zero(word ^ LF) != 0 {
-            break;
+        let word = u64::from_le_bytes(*word);
+        let breaks = zeros(word ^ CR) | zeros(word ^ LF);
+        if breaks != 0 {
+            return Some(at.wrapping_add((breaks.trailing_zeros() / 8) as usize));
         }
         rest = tail;
-        at = at.saturating_add(8);
+        at = at.wrapping_add(8);
     }
     let within = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n'))?;
-    Some(at.saturating_add(within))
+    Some(at.wrapping_add(within))
 }
 
 /// What stands at the start of a line.
@@ -97,22 +99,32 @@ impl<'a> Lines<'a> {
 pub(crate) fn split_field(line: &[u8]) -> Option<(&[u8], usize)> {
     let name_len = line.iter().position(|byte| !is_token_byte(*byte))?;
     let (name, rest) = line.split_at_checked(name_len)?;
-    let blanks = rest.iter().position(|byte| !matches!(byte, b' ' | b'\t'))?;
-    if name.is_empty() || rest.get(blanks) != Some(&b':') {
+    if name.is_empty() {
         return None;
     }
-    Some((name, name_len.saturating_add(blanks).saturating_add(1)))
+    let mut after = rest;
+    while let [b' ' | b'\t', tail @ ..] = after {
+        after = tail;
+    }
+    let [b':', value @ ..] = after else { return None };
+    Some((name, line.len().saturating_sub(value.len())))
 }
 
 /// `range` of `bytes` without blanks and line breaks at its ends.
 pub(crate) fn trim(bytes: &[u8], range: Range<usize>) -> Range<usize> {
-    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
     let value = bytes.get(range.clone()).unwrap_or_default();
-    let Some(first) = value.iter().position(|byte| !is_blank(byte)) else {
+    let mut rest = value;
+    while let [b' ' | b'\t' | b'\r' | b'\n', tail @ ..] = rest {
+        rest = tail;
+    }
+    if rest.is_empty() {
         return range.start..range.start;
-    };
-    let after = value.iter().rev().position(|byte| !is_blank(byte)).unwrap_or(0);
-    range.start.saturating_add(first)..range.end.saturating_sub(after)
+    }
+    let start = range.end.saturating_sub(rest.len());
+    while let [before @ .., b' ' | b'\t' | b'\r' | b'\n'] = rest {
+        rest = before;
+    }
+    start..start.saturating_add(rest.len())
 }
 
 /// The number in a Content-Length value: decimal digits alone, at most
@@ -130,7 +142,11 @@ pub(crate) fn content_length(value: &[u8]) -> Option<u32> {
 
 /// Whether `SIP/` stands in the line, in any case.
 pub(crate) fn mentions_sip(line: &[u8]) -> bool {
-    line.windows(4).any(|window| window.eq_ignore_ascii_case(b"SIP/"))
+    let is_sip = |part: &[u8]| part.eq_ignore_ascii_case(b"SIP/");
+    // Nearly all lines have it where it belongs: in front, or seven octets before the end.
+    line.last_chunk::<7>().is_some_and(|end| end == b"SIP/2.0")
+        || line.first_chunk::<4>().is_some_and(|start| is_sip(start))
+        || line.windows(4).any(is_sip)
 }
 
 /// How many octets of CRLFs stand at the start (RFC 3261, section 7.5).
