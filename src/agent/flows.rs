@@ -1,9 +1,8 @@
 //! Interned flows: each is stored once, counts who uses it, and knows whether
 //! it can take more.
 
-use alloc::vec::Vec;
-
 use hashbrown::HashTable;
+use smallvec::SmallVec;
 
 use super::list::List;
 use crate::entropy::Entropy;
@@ -39,7 +38,7 @@ pub(crate) struct Flows {
 }
 
 fn hash(entropy: &Entropy, flow: &Flow) -> u64 {
-    let mut key = Vec::with_capacity(64);
+    let mut key: SmallVec<[u8; 64]> = SmallVec::new();
     for address in [flow.local, flow.remote] {
         match address.ip() {
             core::net::IpAddr::V4(ip) => key.extend_from_slice(&ip.octets()),

@@ -124,8 +124,8 @@ impl Index {
         let Some((name, value_at)) = scan::split_field(text) else {
             return;
         };
-        let value = scan::trim(bytes, line.start.saturating_add(value_at)..line.end);
-        let id = HeaderName::from_bytes(name).id();
+        let value = scan::trim(bytes, line.start.wrapping_add(value_at)..line.end);
+        let id = HeaderName::known_id(name);
         let Ok(name_len) = u16::try_from(name.len()) else {
             return self.note(ParseErrorKind::HeadTooLong, line.start);
         };
@@ -258,7 +258,7 @@ fn start_line(line: &[u8], base: usize) -> Result<(Start, Option<ParseError>), P
     let protocol = line.get(last_space.saturating_add(1)..).unwrap_or_default();
     let defect = if !lex::is_token(first) {
         Some(error(ParseErrorKind::StartLine, 0))
-    } else if uri_text.is_empty() || uri_text.iter().any(|byte| matches!(*byte, 0..=b' ' | b'<' | b'>' | 0x7f)) {
+    } else if uri_text.is_empty() || uri_text.iter().any(|byte| !lex::is_of(*byte, lex::URI_SAFE)) {
         Some(error(ParseErrorKind::StartLine, uri.start))
     } else {
         version(protocol).map(|kind| error(kind, last_space.saturating_add(1)))
@@ -268,7 +268,7 @@ fn start_line(line: &[u8], base: usize) -> Result<(Start, Option<ParseError>), P
 
 /// What is wrong with a SIP-Version (RFC 3261, section 7.1).
 fn version(text: &[u8]) -> Option<ParseErrorKind> {
-    if text.eq_ignore_ascii_case(b"SIP/2.0") {
+    if text == b"SIP/2.0" || text.eq_ignore_ascii_case(b"SIP/2.0") {
         return None;
     }
     let numbers = text.get(4..).filter(|_| scan::mentions_sip(text.get(..4).unwrap_or_default()));

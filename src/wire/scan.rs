@@ -4,28 +4,46 @@
 use super::lex::is_token_byte;
 use core::ops::Range;
 
-/// Offset of the first CR or LF at or after `from`.
-pub(crate) fn find_line_break(bytes: &[u8], from: usize) -> Option<usize> {
-    const ONES: u64 = u64::from_le_bytes([0x01; 8]);
-    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
-    const CR: u64 = u64::from_le_bytes([b'\r'; 8]);
-    const LF: u64 = u64::from_le_bytes([b'\n'; 8]);
-    // A borrow can only mark octets behind the first zero, so the lowest mark is true.
-    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+const ONES: u64 = u64::from_le_bytes([0x01; 8]);
+const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
 
-    let mut rest = bytes.get(from..)?;
-    let mut at = from;
+/// Marks each octet of `word` below 0x0e with its high bit. A borrow can only
+/// mark octets behind a true one: the lowest mark is true.
+const fn low_octets(word: u64) -> u64 {
+    word.wrapping_sub(ONES.wrapping_mul(0x0e)) & !word & HIGH
+}
+
+/// Whether any octet is below 0x0e, as NUL, CR and LF are.
+pub(crate) fn has_low_octet(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
     while let Some((word, tail)) = rest.split_first_chunk::<8>() {
-        let word = u64::from_le_bytes(*word);
-        let breaks = zeros(word ^ CR) | zeros(word ^ LF);
-        if breaks != 0 {
-            return Some(at.wrapping_add((breaks.trailing_zeros() / 8) as usize));
+        if low_octets(u64::from_le_bytes(*word)) != 0 {
+            return true;
         }
         rest = tail;
-        at = at.wrapping_add(8);
+    }
+    rest.iter().any(|octet| *octet < 0x0e)
+}
+
+/// Offset of the first CR or LF at or after `from`.
+#[inline]
+pub(crate) fn find_line_break(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut rest = bytes.get(from..)?;
+    while let Some((word, tail)) = rest.split_first_chunk::<8>() {
+        let low = low_octets(u64::from_le_bytes(*word));
+        if low == 0 {
+            rest = tail;
+            continue;
+        }
+        let (before, at) = rest.split_at_checked((low.trailing_zeros() / 8) as usize)?;
+        let (octet, after) = at.split_first()?;
+        if matches!(octet, b'\r' | b'\n') {
+            return Some(bytes.len().wrapping_sub(rest.len()).wrapping_add(before.len()));
+        }
+        rest = after;
     }
     let within = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n'))?;
-    Some(at.wrapping_add(within))
+    Some(bytes.len().wrapping_sub(rest.len()).wrapping_add(within))
 }
 
 /// What stands at the start of a line.
@@ -68,6 +86,7 @@ impl<'a> Lines<'a> {
         self.line(true)
     }
 
+    #[inline]
     fn line(&mut self, folding: bool) -> Line {
         let start = self.at;
         let mut from = start;
@@ -75,10 +94,10 @@ impl<'a> Lines<'a> {
             let rest = self.bytes.get(end..).unwrap_or_default();
             if !rest.starts_with(b"\r\n") {
                 self.bare_break = self.bare_break.or(Some(end));
-                from = end.saturating_add(1);
+                from = end.wrapping_add(1);
                 continue;
             }
-            from = end.saturating_add(2);
+            from = end.wrapping_add(2);
             if end == start {
                 self.at = from;
                 return Line::Blank;
@@ -96,6 +115,7 @@ impl<'a> Lines<'a> {
 /// The name of a field line and where, within the line, its value starts.
 /// `None` when the line has no colon after a token; blanks may stand before
 /// the colon, control characters may not.
+#[inline]
 pub(crate) fn split_field(line: &[u8]) -> Option<(&[u8], usize)> {
     let name_len = line.iter().position(|byte| !is_token_byte(*byte))?;
     let (name, rest) = line.split_at_checked(name_len)?;
@@ -111,20 +131,27 @@ pub(crate) fn split_field(line: &[u8]) -> Option<(&[u8], usize)> {
 }
 
 /// `range` of `bytes` without blanks and line breaks at its ends.
+#[inline]
 pub(crate) fn trim(bytes: &[u8], range: Range<usize>) -> Range<usize> {
     let value = bytes.get(range.clone()).unwrap_or_default();
+    // Most octets are above all blanks.
+    let is_blank = |octet: u8| octet <= b' ' && matches!(octet, b' ' | b'\t' | b'\r' | b'\n');
     let mut rest = value;
-    while let [b' ' | b'\t' | b'\r' | b'\n', tail @ ..] = rest {
+    while let Some((first, tail)) = rest.split_first()
+        && is_blank(*first)
+    {
         rest = tail;
     }
     if rest.is_empty() {
         return range.start..range.start;
     }
-    let start = range.end.saturating_sub(rest.len());
-    while let [before @ .., b' ' | b'\t' | b'\r' | b'\n'] = rest {
+    let start = range.end.wrapping_sub(rest.len());
+    while let Some((last, before)) = rest.split_last()
+        && is_blank(*last)
+    {
         rest = before;
     }
-    start..start.saturating_add(rest.len())
+    start..start.wrapping_add(rest.len())
 }
 
 /// The number in a Content-Length value: decimal digits alone, at most
