@@ -248,7 +248,8 @@ fn answer_windows(endpoint: &mut Endpoint, now: Instant, meter: &mut Meter, buff
             }
         });
         // It stops now and then for the sake of others.
-        if sent.is_empty() && endpoint.poll_timeout() != Some(now) {
+        let due = endpoint.next_timer().is_some_and(|(at, _)| at <= now);
+        if sent.is_empty() && (due || endpoint.poll_timeout() != Some(now)) {
             return count;
         }
         answers.clear();

@@ -27,6 +27,7 @@ macro_rules! header_names {
 
         impl<'a> HeaderName<'a> {
             /// A small number for a known name, below [`HeaderName::KNOWN_COUNT`].
+            #[inline]
             pub(crate) const fn id(self) -> Option<u8> {
                 match self {
                     $(Self::$variant => Some(Index::$variant as u8),)+
@@ -346,6 +347,7 @@ impl<'a> HeaderName<'a> {
     }
 
     /// `Other` that spells a known name becomes that name.
+    #[inline]
     pub(crate) fn canonical(self) -> Self {
         match self {
             Self::Other(name) => Self::from_bytes(name),

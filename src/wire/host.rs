@@ -134,17 +134,30 @@ fn parse_v4(text: &[u8]) -> Option<Ipv4Addr> {
     if text.len() > 15 || !text.last()?.is_ascii_digit() {
         return None;
     }
-    let mut octets = [0u8; 4];
-    let mut parts = text.split(|byte| *byte == b'.');
-    for octet in &mut octets {
-        let digits = parts.next()?;
-        // "01" is no decimal number to some and octal to others.
-        if digits.len() > 3 || (digits.len() > 1 && digits.first() == Some(&b'0')) {
+    let (mut address, mut dots) = (0u32, 0u8);
+    // The number so far; `None` at the start of one.
+    let mut octet: Option<u32> = None;
+    for byte in text {
+        octet = match (byte, octet) {
+            (b'0'..=b'9', None) => Some(u32::from(byte.wrapping_sub(b'0'))),
+            // "01" is a decimal number to some and octal to others.
+            (b'0'..=b'9', Some(1..=25)) => {
+                let digit = u32::from(byte.wrapping_sub(b'0'));
+                octet.map(|octet| octet.wrapping_mul(10).wrapping_add(digit)).filter(|octet| *octet <= 255)
+            }
+            (b'.', Some(octet)) if dots < 3 => {
+                address = (address << 8) | octet;
+                dots = dots.wrapping_add(1);
+                None
+            }
+            _ => return None,
+        };
+        // Too large a number.
+        if octet.is_none() && *byte != b'.' {
             return None;
         }
-        *octet = u8::try_from(lex::parse_u32(digits)?).ok()?;
     }
-    parts.next().is_none().then(|| Ipv4Addr::from(octets))
+    octet.filter(|_| dots == 3).map(|octet| Ipv4Addr::from((address << 8) | octet))
 }
 
 fn parse_v6(text: &[u8]) -> Option<Ipv6Addr> {

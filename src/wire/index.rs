@@ -174,6 +174,7 @@ impl Index {
     }
 
     /// Where the value of the `nth` line of that name is.
+    #[inline]
     pub(super) fn range(&self, name: HeaderName<'_>, nth: usize) -> Option<Range<usize>> {
         let mut at = *self.first.get(usize::from(name.id()?))?;
         for _ in 0..nth {
@@ -183,11 +184,15 @@ impl Index {
     }
 
     /// The value of the `nth` line of that name, known or not.
+    #[inline]
     pub(super) fn field<'a>(&self, bytes: &'a [u8], name: HeaderName<'_>, nth: usize) -> Option<&'a [u8]> {
-        let name = name.canonical();
-        if name.id().is_some() {
-            return bytes.get(self.range(name, nth)?);
+        match name.canonical() {
+            HeaderName::Other(_) => self.unknown_field(bytes, name, nth),
+            known => bytes.get(self.range(known, nth)?),
         }
+    }
+
+    fn unknown_field<'a>(&self, bytes: &'a [u8], name: HeaderName<'_>, nth: usize) -> Option<&'a [u8]> {
         let mut unknown = self.entries.iter().filter(|entry| {
             entry.id == END && bytes.get(entry.name()).is_some_and(|n| n.eq_ignore_ascii_case(name.as_bytes()))
         });
