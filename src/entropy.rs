@@ -82,6 +82,15 @@ impl Entropy {
         u16::from_le_bytes([a, b])
     }
 
+    /// A keyed hash of a fixed number of words.
+    pub(crate) fn hash_words(&self, words: &[u64]) -> u64 {
+        let mut hasher = self.tables;
+        for word in words {
+            hasher.write_u64(*word);
+        }
+        hasher.finish()
+    }
+
     /// A keyed hash of `parts`, each delimited, for tables whose keys peers
     /// choose.
     pub(crate) fn hash(&self, parts: &[&[u8]]) -> u64 {

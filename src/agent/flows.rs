@@ -1,7 +1,7 @@
 //! Interned flows: each is stored once, counts who uses it, and knows whether
 //! it can take more.
 
-use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
 
 use hashbrown::HashTable;
 
@@ -39,16 +39,17 @@ pub(crate) struct Flows {
 }
 
 fn hash(entropy: &Entropy, flow: &Flow) -> u64 {
-    let mut key = Vec::with_capacity(64);
-    for address in [flow.local, flow.remote] {
-        match address.ip() {
-            core::net::IpAddr::V4(ip) => key.extend_from_slice(&ip.octets()),
-            core::net::IpAddr::V6(ip) => key.extend_from_slice(&ip.octets()),
+    let address = |address: SocketAddr| match address.ip() {
+        IpAddr::V4(ip) => [1, u64::from(ip.to_bits())],
+        IpAddr::V6(ip) => {
+            ip.octets().as_chunks().0.try_into().map_or([0, 0], |halves: [[u8; 8]; 2]| halves.map(u64::from_be_bytes))
         }
-        key.extend_from_slice(&address.port().to_be_bytes());
-    }
-    key.extend_from_slice(&flow.stream.map_or(0, |s| s.0.wrapping_add(1)).to_be_bytes());
-    entropy.hash(&[&key, flow.transport.via_token().as_bytes()])
+    };
+    let ([a, b], [c, d]) = (address(flow.local), address(flow.remote));
+    let ports = u64::from(flow.local.port()) << 16 | u64::from(flow.remote.port());
+    let transport = (flow.transport as u64) << 32;
+    let stream = flow.stream.map_or(0, |s| s.0.wrapping_add(1));
+    entropy.hash_words(&[a, b, c, d, ports | transport, stream])
 }
 
 impl Flows {

@@ -24,6 +24,17 @@ pub struct RequestId {
     pub(crate) seq: u32,
 }
 
+impl RequestId {
+    /// The same for equal ids only, for hashing.
+    pub(crate) fn words(&self) -> [u64; 2] {
+        let (kind, id) = match self.subject {
+            Subject::Subscription(id) => (0, id),
+            Subject::Watcher(id) => (1 << 32, id),
+        };
+        [u64::from(id.generation.get()) << 32 | u64::from(id.slot), kind | u64::from(self.seq)]
+    }
+}
+
 /// Whose request it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Subject {

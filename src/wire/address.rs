@@ -208,7 +208,7 @@ fn looks_like_uri(text: &[u8]) -> bool {
     // ADV-P17: no scheme, no URI.
     uri::take_scheme(&mut cursor).is_some()
         && !cursor.is_empty()
-        && cursor.rest().iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'"'))
+        && cursor.rest().iter().all(|byte| lex::is_of(*byte, lex::URI_TEXT))
 }
 
 /// Reads `qvalue`: `0`, `1`, with up to three decimals, at most 1.

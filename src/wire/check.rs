@@ -1,6 +1,6 @@
 //! What makes a message sound as a whole.
 
-use super::{HeaderName, Message, Method, ParseError, ParseErrorKind, Uri, Via, read};
+use super::{CSeq, HeaderName, Message, Method, ParseError, ParseErrorKind, Uri, Via, read};
 
 /// Headers that have one value in every message, and that are needed to route
 /// or frame it (RFC 3261, section 7.3.1).
@@ -22,10 +22,16 @@ const fn single_in_request(method: Method<'_>) -> &'static [HeaderName<'static>]
 
 /// See [`Message::defect`].
 pub(super) fn defect(message: &Message<'_>) -> Option<ParseError> {
-    message.index().defect.or_else(|| sound(message).err())
+    message.index().defect.or_else(|| sound(message, None).err())
 }
 
-fn sound(message: &Message<'_>) -> Result<(), ParseError> {
+/// The same, for a message whose top Via, From, To, Call-ID and CSeq have
+/// been read without an error; `cseq` is the latter.
+pub(super) fn other_defect(message: &Message<'_>, cseq: &CSeq<'_>) -> Option<ParseError> {
+    message.index().defect.or_else(|| sound(message, Some(cseq)).err())
+}
+
+fn sound(message: &Message<'_>, read: Option<&CSeq<'_>>) -> Result<(), ParseError> {
     let method = message.method();
     let more = method.map_or(&[][..], single_in_request);
     for name in SINGLE.iter().chain(more) {
@@ -38,7 +44,9 @@ fn sound(message: &Message<'_>) -> Result<(), ParseError> {
     if let Some(uri) = message.uri() {
         Uri::parse(uri).map_err(|error| error.shifted(message.uri_offset()))?;
     }
-    read::top_via(message).map_err(in_value(HeaderName::Via))?;
+    if read.is_none() {
+        read::top_via(message).map_err(in_value(HeaderName::Via))?;
+    }
     if method.is_some() {
         // All of them are copied into the response.
         let bad = ParseError::new(ParseErrorKind::BadVia, message.offset_of(HeaderName::Via, 0));
@@ -46,10 +54,15 @@ fn sound(message: &Message<'_>) -> Result<(), ParseError> {
             Via::parse(via).map_err(|_| bad)?;
         }
     }
-    read::from(message).map_err(in_value(HeaderName::From))?;
-    read::to(message).map_err(in_value(HeaderName::To))?;
-    read::call_id(message).map_err(in_value(HeaderName::CallId))?;
-    let cseq = read::cseq(message).map_err(in_value(HeaderName::CSeq))?;
+    let cseq = match read {
+        Some(cseq) => *cseq,
+        None => {
+            read::from(message).map_err(in_value(HeaderName::From))?;
+            read::to(message).map_err(in_value(HeaderName::To))?;
+            read::call_id(message).map_err(in_value(HeaderName::CallId))?;
+            read::cseq(message).map_err(in_value(HeaderName::CSeq))?
+        }
+    };
     let Some(method) = method else { return Ok(()) };
     if cseq.method != method {
         let at = message.offset_of(HeaderName::CSeq, 0);

@@ -1,7 +1,7 @@
 //! Writing heads of messages.
 
-use super::lex::is_token_byte;
-use super::{HeaderName, StatusCode};
+use super::lex::{self, is_token_byte};
+use super::{HeaderName, StatusCode, scan};
 use alloc::vec::Vec;
 
 /// Appends `number` in decimal digits.
@@ -12,17 +12,17 @@ pub fn push_u32(out: &mut Vec<u8>, number: u32) {
 /// Appends `number` in decimal digits.
 pub fn push_u64(out: &mut Vec<u8>, number: u64) {
     let mut digits = [0; 20];
-    let mut used = 0usize;
+    let mut at = digits.len();
     let mut rest = number;
     for digit in digits.iter_mut().rev() {
         *digit = b'0'.wrapping_add((rest % 10) as u8);
-        used = used.wrapping_add(1);
+        at = at.wrapping_sub(1);
         rest /= 10;
         if rest == 0 {
             break;
         }
     }
-    out.extend(digits.iter().skip(digits.len().saturating_sub(used)));
+    out.extend_from_slice(digits.get(at..).unwrap_or_default());
 }
 
 /// Appends one field line; the value is made safe as [`HeadWriter::raw`] does.
@@ -75,7 +75,7 @@ impl<'v> HeadWriter<'v> {
     pub fn request_line(&mut self, method: &[u8], uri: &[u8]) {
         self.token(method);
         self.out.push(b' ');
-        if uri.iter().all(|byte| is_uri_safe(*byte)) {
+        if uri.iter().all(|byte| lex::is_of(*byte, lex::URI_SAFE)) {
             self.out.extend_from_slice(uri);
         } else {
             uri.iter().for_each(|byte| self.uri_byte(*byte));
@@ -122,18 +122,25 @@ impl<'v> HeadWriter<'v> {
     /// Starts a field line: the value follows through [`HeadWriter::raw`] and
     /// [`HeadWriter::number`], then [`HeadWriter::end`].
     pub fn begin(&mut self, name: HeaderName<'_>) {
-        match name {
-            HeaderName::Other(name) => self.token(name),
-            known => match known.compact().filter(|_| self.compact) {
-                Some(letter) => self.out.push(letter),
-                None => self.out.extend_from_slice(known.as_bytes()),
-            },
+        if self.compact
+            && let Some(letter) = name.compact()
+        {
+            return self.out.extend_from_slice(&[letter, b':', b' ']);
         }
-        self.out.extend_from_slice(b": ");
+        match name.line_start() {
+            Some(start) => self.out.extend_from_slice(start),
+            None => {
+                self.token(name.as_bytes());
+                self.out.extend_from_slice(b": ");
+            }
+        }
     }
 
     /// A piece of the value of the line begun.
     pub fn raw(&mut self, piece: &[u8]) {
+        if !scan::has_low_octet(piece) {
+            return self.out.extend_from_slice(piece);
+        }
         let is_break = |byte: &u8| matches!(byte, b'\r' | b'\n' | 0);
         let mut rest = piece;
         while let Some(at) = rest.iter().position(is_break) {
@@ -162,21 +169,19 @@ impl<'v> HeadWriter<'v> {
     }
 
     fn token(&mut self, token: &[u8]) {
+        if lex::is_token(token) {
+            return self.out.extend_from_slice(token);
+        }
         self.out.extend(token.iter().map(|byte| if is_token_byte(*byte) { *byte } else { b'-' }));
     }
 
     fn uri_byte(&mut self, byte: u8) {
-        if is_uri_safe(byte) {
+        if lex::is_of(byte, lex::URI_SAFE) {
             return self.out.push(byte);
         }
         let digit = |nibble: u8| if nibble < 10 { b'0' } else { b'A' - 10 }.wrapping_add(nibble);
         self.out.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte & 0x0f)]);
     }
-}
-
-/// Octets that cannot end a Request-URI.
-const fn is_uri_safe(byte: u8) -> bool {
-    byte > b' ' && byte != 0x7f && byte != b'<' && byte != b'>'
 }
 
 #[cfg(test)]

@@ -27,9 +27,18 @@ macro_rules! header_names {
 
         impl<'a> HeaderName<'a> {
             /// A small number for a known name, below [`HeaderName::KNOWN_COUNT`].
+            #[inline]
             pub(crate) const fn id(self) -> Option<u8> {
                 match self {
                     $(Self::$variant => Some(Index::$variant as u8),)+
+                    Self::Other(_) => None,
+                }
+            }
+
+            /// A known name with what follows it in a field line.
+            pub(crate) const fn line_start(self) -> Option<&'static [u8]> {
+                match self {
+                    $(Self::$variant => Some(concat!($text, ": ").as_bytes()),)+
                     Self::Other(_) => None,
                 }
             }
@@ -129,7 +138,57 @@ header_names! {
     WwwAuthenticate = "WWW-Authenticate",
 }
 
+/// No name, or several names, of that length begin with that letter.
+const NO_NAME: u8 = u8::MAX;
+const MANY_NAMES: u8 = u8::MAX - 1;
+const LONGEST: usize = 20;
+
+/// Ids of known names by length and first letter.
+static SHAPES: [[u8; 26]; LONGEST + 1] = shapes();
+
+const fn shapes() -> [[u8; 26]; LONGEST + 1] {
+    let mut table = [[NO_NAME; 26]; LONGEST + 1];
+    let mut names = KNOWN;
+    let mut id = 0u8;
+    while let [name, rest @ ..] = names {
+        let text = name.as_bytes();
+        if let [first, ..] = text {
+            note(&mut table, text.len(), *first, id);
+        }
+        if let Some(letter) = name.compact() {
+            note(&mut table, 1, letter, id);
+        }
+        names = rest;
+        id = id.wrapping_add(1);
+    }
+    table
+}
+
+const fn note(table: &mut [[u8; 26]; LONGEST + 1], len: usize, letter: u8, id: u8) {
+    let (_, from) = table.split_at_mut(len);
+    let Some(row) = from.first_mut() else { return };
+    let (_, from) = row.split_at_mut(letter.to_ascii_lowercase().wrapping_sub(b'a') as usize);
+    if let Some(cell) = from.first_mut() {
+        *cell = if *cell == NO_NAME { id } else { MANY_NAMES };
+    }
+}
+
 impl<'a> HeaderName<'a> {
+    /// The [`HeaderName::id`] of a name as it is spelt on the wire.
+    #[inline]
+    pub(crate) fn known_id(name: &[u8]) -> Option<u8> {
+        let first = *name.first()?;
+        let column = usize::from((first | 0x20).wrapping_sub(b'a'));
+        match *SHAPES.get(name.len())?.get(column)? {
+            NO_NAME => None,
+            MANY_NAMES => HeaderName::from_bytes(name).id(),
+            id => {
+                let spelt = KNOWN.get(usize::from(id))?.as_bytes();
+                (name.len() == 1 || spelt == name || spelt.eq_ignore_ascii_case(name)).then_some(id)
+            }
+        }
+    }
+
     /// How many names have a variant of their own.
     pub(crate) const KNOWN_COUNT: usize = KNOWN.len();
 
@@ -137,7 +196,9 @@ impl<'a> HeaderName<'a> {
     /// not known becomes [`HeaderName::Other`].
     pub fn from_bytes(name: &'a [u8]) -> Self {
         let candidate = Self::candidate(name);
-        let known = name.len() == 1 || candidate.as_bytes().eq_ignore_ascii_case(name);
+        // Most come in the usual spelling, and equal bytes are found at once.
+        let spelt = candidate.as_bytes();
+        let known = name.len() == 1 || spelt == name || spelt.eq_ignore_ascii_case(name);
         if known { candidate } else { Self::Other(name) }
     }
 
@@ -286,6 +347,7 @@ impl<'a> HeaderName<'a> {
     }
 
     /// `Other` that spells a known name becomes that name.
+    #[inline]
     pub(crate) fn canonical(self) -> Self {
         match self {
             Self::Other(name) => Self::from_bytes(name),
@@ -330,6 +392,7 @@ mod tests {
             let upper: Vec<u8> = name.as_bytes().to_ascii_uppercase();
             let lower: Vec<u8> = name.as_bytes().to_ascii_lowercase();
             for spelling in [name.as_bytes(), &upper, &lower] {
+                assert_eq!(HeaderName::known_id(spelling).map(usize::from), Some(id), "{name}");
                 let found = HeaderName::from_bytes(spelling);
                 assert_eq!(found.id().map(usize::from), Some(id), "{name}");
                 assert_eq!(found.as_bytes(), name.as_bytes());
@@ -339,6 +402,9 @@ mod tests {
                 let upper = [letter.to_ascii_uppercase()];
                 assert_eq!(HeaderName::from_bytes(&upper).id(), name.id());
             }
+        }
+        for byte in 0..=u8::MAX {
+            assert_eq!(HeaderName::known_id(&[byte]), HeaderName::from_bytes(&[byte]).id());
         }
         let letters: Vec<u8> = (0..=u8::MAX)
             .filter(|b| HeaderName::from_bytes(&[*b]).id().is_some())
@@ -351,6 +417,7 @@ mod tests {
     fn near_misses_stay_unknown() {
         for name in [&b""[..], b"z", b"Vi", b"Vib", b"Frim", b"Refer-Te", b"Min-Expired", b"X-Foo", b"Event\x00"] {
             assert!(HeaderName::from_bytes(name).id().is_none());
+            assert_eq!(HeaderName::known_id(name), None);
             assert_eq!(HeaderName::from_bytes(name).as_bytes(), name);
         }
     }

@@ -124,8 +124,8 @@ impl Index {
         let Some((name, value_at)) = scan::split_field(text) else {
             return;
         };
-        let value = scan::trim(bytes, line.start.saturating_add(value_at)..line.end);
-        let id = HeaderName::from_bytes(name).id();
+        let value = scan::trim(bytes, line.start.wrapping_add(value_at)..line.end);
+        let id = HeaderName::known_id(name);
         let Ok(name_len) = u16::try_from(name.len()) else {
             return self.note(ParseErrorKind::HeadTooLong, line.start);
         };
@@ -174,6 +174,7 @@ impl Index {
     }
 
     /// Where the value of the `nth` line of that name is.
+    #[inline]
     pub(super) fn range(&self, name: HeaderName<'_>, nth: usize) -> Option<Range<usize>> {
         let mut at = *self.first.get(usize::from(name.id()?))?;
         for _ in 0..nth {
@@ -183,11 +184,15 @@ impl Index {
     }
 
     /// The value of the `nth` line of that name, known or not.
+    #[inline]
     pub(super) fn field<'a>(&self, bytes: &'a [u8], name: HeaderName<'_>, nth: usize) -> Option<&'a [u8]> {
-        let name = name.canonical();
-        if name.id().is_some() {
-            return bytes.get(self.range(name, nth)?);
+        match name.canonical() {
+            HeaderName::Other(_) => self.unknown_field(bytes, name, nth),
+            known => bytes.get(self.range(known, nth)?),
         }
+    }
+
+    fn unknown_field<'a>(&self, bytes: &'a [u8], name: HeaderName<'_>, nth: usize) -> Option<&'a [u8]> {
         let mut unknown = self.entries.iter().filter(|entry| {
             entry.id == END && bytes.get(entry.name()).is_some_and(|n| n.eq_ignore_ascii_case(name.as_bytes()))
         });
@@ -258,7 +263,7 @@ fn start_line(line: &[u8], base: usize) -> Result<(Start, Option<ParseError>), P
     let protocol = line.get(last_space.saturating_add(1)..).unwrap_or_default();
     let defect = if !lex::is_token(first) {
         Some(error(ParseErrorKind::StartLine, 0))
-    } else if uri_text.is_empty() || uri_text.iter().any(|byte| matches!(*byte, 0..=b' ' | b'<' | b'>' | 0x7f)) {
+    } else if uri_text.is_empty() || uri_text.iter().any(|byte| !lex::is_of(*byte, lex::URI_SAFE)) {
         Some(error(ParseErrorKind::StartLine, uri.start))
     } else {
         version(protocol).map(|kind| error(kind, last_space.saturating_add(1)))
@@ -268,7 +273,7 @@ fn start_line(line: &[u8], base: usize) -> Result<(Start, Option<ParseError>), P
 
 /// What is wrong with a SIP-Version (RFC 3261, section 7.1).
 fn version(text: &[u8]) -> Option<ParseErrorKind> {
-    if text.eq_ignore_ascii_case(b"SIP/2.0") {
+    if text == b"SIP/2.0" || text.eq_ignore_ascii_case(b"SIP/2.0") {
         return None;
     }
     let numbers = text.get(4..).filter(|_| scan::mentions_sip(text.get(..4).unwrap_or_default()));

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::error::{ParseError, ParseErrorKind};
+use super::{scan, uri};
 
 /// Most parameters accepted in one header value or URI.
 ///
@@ -15,10 +16,71 @@ use super::error::{ParseError, ParseErrorKind};
 /// linear in the size of the message.
 pub const MAX_PARAMS: usize = 64;
 
+const TOKEN: u16 = 1;
+const QUOTED: u16 = 1 << 1;
+const VALUE: u16 = 1 << 2;
+/// What [`split_list`] has to look at.
+const LIST: u16 = 1 << 3;
+/// What may stand in any URI, escapes and their validity aside.
+pub(crate) const URI_TEXT: u16 = 1 << 4;
+/// What may stand in a request line's URI without breaking the line.
+pub(crate) const URI_SAFE: u16 = 1 << 5;
+/// Unescaped in the user part, in a parameter of a URI, in a host's name.
+pub(crate) const USER: u16 = 1 << 6;
+pub(crate) const URI_PARAM: u16 = 1 << 7;
+pub(crate) const HOST: u16 = 1 << 8;
+
+/// The classes that each byte belongs to: one load instead of several ranges.
+static CLASSES: [u16; 256] = classes();
+
+const fn classes() -> [u16; 256] {
+    let mut table = [0; 256];
+    let mut rest: &mut [u16] = &mut table;
+    let mut byte = 0u8;
+    while let [classes, tail @ ..] = rest {
+        *classes = classes_of(byte);
+        byte = byte.wrapping_add(1);
+        rest = tail;
+    }
+    table
+}
+
+const fn classes_of(byte: u8) -> u16 {
+    let token = byte.is_ascii_alphanumeric()
+        || matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~');
+    let quoted = matches!(byte, b'\t' | b' ' | b'!' | 0x23..=0x5B | 0x5D..=0x7E | 0x80..);
+    let value = matches!(byte, 0x21..=0x7E) && !matches!(byte, b'"' | b',' | b';' | b'<' | b'>' | b'\\');
+    let members = [
+        (token, TOKEN),
+        (quoted, QUOTED),
+        (value, VALUE),
+        (matches!(byte, b'"' | b'<' | b','), LIST),
+        (byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'"'), URI_TEXT),
+        (byte > b' ' && byte != 0x7f && byte != b'<' && byte != b'>', URI_SAFE),
+        (uri::is_user_byte(byte), USER),
+        (uri::is_param_byte(byte), URI_PARAM),
+        (byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'), HOST),
+    ];
+    let mut classes = 0;
+    let mut rest: &[(bool, u16)] = &members;
+    while let [(member, class), tail @ ..] = rest {
+        if *member {
+            classes |= *class;
+        }
+        rest = tail;
+    }
+    classes
+}
+
+#[inline]
+pub(crate) fn is_of(byte: u8, class: u16) -> bool {
+    CLASSES.get(usize::from(byte)).is_some_and(|classes| classes & class != 0)
+}
+
 /// Whether `byte` may stand in a `token`.
 #[must_use]
-pub const fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
+pub fn is_token_byte(byte: u8) -> bool {
+    is_of(byte, TOKEN)
 }
 
 /// Whether `bytes` is a whole, non-empty `token`.
@@ -28,16 +90,16 @@ pub fn is_token(bytes: &[u8]) -> bool {
 }
 
 /// What may stand unescaped inside a quoted string, besides folds.
-const fn is_quoted_text(byte: u8) -> bool {
-    matches!(byte, b'\t' | b' ' | b'!' | 0x23..=0x5B | 0x5D..=0x7E | 0x80..)
+fn is_quoted_text(byte: u8) -> bool {
+    is_of(byte, QUOTED)
 }
 
 /// What is taken as an unquoted parameter value.
 ///
 /// Wider than `gen-value` on purpose: branches and cookies with `=`, `/` or `@`
 /// are common in the field, and none of these bytes can end a value.
-const fn is_value_byte(byte: u8) -> bool {
-    matches!(byte, 0x21..=0x7E) && !matches!(byte, b'"' | b',' | b';' | b'<' | b'>' | b'\\')
+fn is_value_byte(byte: u8) -> bool {
+    is_of(byte, VALUE)
 }
 
 /// Removes blanks and folds at both ends.
@@ -105,7 +167,12 @@ impl<'a> Cursor<'a> {
 
     /// Skips `LWS`: blanks, and line ends that a blank follows (a fold).
     /// Tells whether there was any.
+    #[inline]
     pub(crate) fn skip_lws(&mut self) -> bool {
+        // Seldom is there any.
+        if self.rest.first().is_none_or(|byte| *byte > b' ') {
+            return false;
+        }
         let before = self.rest.len();
         while let [b' ' | b'\t', rest @ ..]
         | [b'\r', b'\n', b' ' | b'\t', rest @ ..]
@@ -120,12 +187,12 @@ impl<'a> Cursor<'a> {
     pub(crate) fn eat_separator(&mut self, byte: u8) -> bool {
         let mut ahead = *self;
         ahead.skip_lws();
-        if !ahead.eat(byte) {
-            return false;
+        let found = ahead.eat(byte);
+        if found {
+            ahead.skip_lws();
+            *self = ahead;
         }
-        ahead.skip_lws();
-        *self = ahead;
-        true
+        found
     }
 
     pub(crate) fn take_while(&mut self, accept: impl Fn(u8) -> bool) -> &'a [u8] {
@@ -188,7 +255,9 @@ impl<'a> Iterator for ListElements<'a> {
     fn next(&mut self) -> Option<&'a [u8]> {
         let rest = self.rest.take()?;
         let (mut quoted, mut escaped, mut bracketed) = (false, false, false);
-        let comma = rest.iter().position(|&byte| {
+        // Nothing before the first of these matters.
+        let special = rest.iter().position(|&byte| is_of(byte, LIST)).unwrap_or(rest.len());
+        let comma = rest.get(special..).unwrap_or_default().iter().position(|&byte| {
             if escaped {
                 escaped = false;
                 return false;
@@ -203,7 +272,7 @@ impl<'a> Iterator for ListElements<'a> {
             }
             false
         });
-        let Some(comma) = comma else {
+        let Some(comma) = comma.map(|at| special.saturating_add(at)) else {
             return Some(trim(rest));
         };
         self.rest = rest.get(comma.saturating_add(1)..);
@@ -402,7 +471,7 @@ pub fn unquote(bytes: &[u8]) -> Cow<'_, [u8]> {
 /// is written never breaks a header line.
 pub fn push_unfolded(out: &mut Vec<u8>, bytes: &[u8]) {
     let mut rest = bytes;
-    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n')) {
+    while let Some(at) = scan::find_line_break(rest, 0) {
         let (plain, fold) = rest.split_at_checked(at).unwrap_or((rest, &[]));
         out.extend_from_slice(plain);
         rest = skip_fold(fold, out);

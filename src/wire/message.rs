@@ -1,7 +1,7 @@
 //! A parsed message over borrowed octets.
 
 use super::index::{self, Index, Start};
-use super::{HeaderName, MessageView, Method, ParseError, StatusCode, check};
+use super::{CSeq, HeaderName, MessageView, Method, ParseError, StatusCode, check};
 use core::fmt;
 
 /// The largest UDP datagram, and so the largest message that comes in one.
@@ -110,6 +110,12 @@ impl<'a> Message<'a> {
     /// offset counts from the start of the datagram. Computed on each call.
     pub fn defect(&self) -> Option<ParseError> {
         check::defect(self)
+    }
+
+    /// [`defect`](Self::defect) of a message whose top Via, From, To, Call-ID
+    /// and CSeq have been read without an error; `cseq` is the latter.
+    pub(crate) fn other_defect(&self, cseq: &CSeq<'_>) -> Option<ParseError> {
+        check::other_defect(self, cseq)
     }
 
     /// The first line.

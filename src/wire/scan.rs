@@ -4,26 +4,46 @@
 use super::lex::is_token_byte;
 use core::ops::Range;
 
-/// Offset of the first CR or LF at or after `from`.
-pub(crate) fn find_line_break(bytes: &[u8], from: usize) -> Option<usize> {
-    const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
-    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-    const CR: u64 = u64::from_ne_bytes([b'\r'; 8]);
-    const LF: u64 = u64::from_ne_bytes([b'\n'; 8]);
-    let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+const ONES: u64 = u64::from_le_bytes([0x01; 8]);
+const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
 
-    let mut rest = bytes.get(from..)?;
-    let mut at = from;
+/// Marks each octet of `word` below 0x0e with its high bit. A borrow can only
+/// mark octets behind a true one: the lowest mark is true.
+const fn low_octets(word: u64) -> u64 {
+    word.wrapping_sub(ONES.wrapping_mul(0x0e)) & !word & HIGH
+}
+
+/// Whether any octet is below 0x0e, as NUL, CR and LF are.
+pub(crate) fn has_low_octet(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
     while let Some((word, tail)) = rest.split_first_chunk::<8>() {
-        let word = u64::from_ne_bytes(*word);
-        if has_zero(word ^ CR) | has_zero(word ^ LF) != 0 {
-            break;
+        if low_octets(u64::from_le_bytes(*word)) != 0 {
+            return true;
         }
         rest = tail;
-        at = at.saturating_add(8);
+    }
+    rest.iter().any(|octet| *octet < 0x0e)
+}
+
+/// Offset of the first CR or LF at or after `from`.
+#[inline]
+pub(crate) fn find_line_break(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut rest = bytes.get(from..)?;
+    while let Some((word, tail)) = rest.split_first_chunk::<8>() {
+        let low = low_octets(u64::from_le_bytes(*word));
+        if low == 0 {
+            rest = tail;
+            continue;
+        }
+        let (before, at) = rest.split_at_checked((low.trailing_zeros() / 8) as usize)?;
+        let (octet, after) = at.split_first()?;
+        if matches!(octet, b'\r' | b'\n') {
+            return Some(bytes.len().wrapping_sub(rest.len()).wrapping_add(before.len()));
+        }
+        rest = after;
     }
     let within = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n'))?;
-    Some(at.saturating_add(within))
+    Some(bytes.len().wrapping_sub(rest.len()).wrapping_add(within))
 }
 
 /// What stands at the start of a line.
@@ -66,6 +86,7 @@ impl<'a> Lines<'a> {
         self.line(true)
     }
 
+    #[inline]
     fn line(&mut self, folding: bool) -> Line {
         let start = self.at;
         let mut from = start;
@@ -73,10 +94,10 @@ impl<'a> Lines<'a> {
             let rest = self.bytes.get(end..).unwrap_or_default();
             if !rest.starts_with(b"\r\n") {
                 self.bare_break = self.bare_break.or(Some(end));
-                from = end.saturating_add(1);
+                from = end.wrapping_add(1);
                 continue;
             }
-            from = end.saturating_add(2);
+            from = end.wrapping_add(2);
             if end == start {
                 self.at = from;
                 return Line::Blank;
@@ -94,25 +115,43 @@ impl<'a> Lines<'a> {
 /// The name of a field line and where, within the line, its value starts.
 /// `None` when the line has no colon after a token; blanks may stand before
 /// the colon, control characters may not.
+#[inline]
 pub(crate) fn split_field(line: &[u8]) -> Option<(&[u8], usize)> {
     let name_len = line.iter().position(|byte| !is_token_byte(*byte))?;
     let (name, rest) = line.split_at_checked(name_len)?;
-    let blanks = rest.iter().position(|byte| !matches!(byte, b' ' | b'\t'))?;
-    if name.is_empty() || rest.get(blanks) != Some(&b':') {
+    if name.is_empty() {
         return None;
     }
-    Some((name, name_len.saturating_add(blanks).saturating_add(1)))
+    let mut after = rest;
+    while let [b' ' | b'\t', tail @ ..] = after {
+        after = tail;
+    }
+    let [b':', value @ ..] = after else { return None };
+    Some((name, line.len().saturating_sub(value.len())))
 }
 
 /// `range` of `bytes` without blanks and line breaks at its ends.
+#[inline]
 pub(crate) fn trim(bytes: &[u8], range: Range<usize>) -> Range<usize> {
-    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
     let value = bytes.get(range.clone()).unwrap_or_default();
-    let Some(first) = value.iter().position(|byte| !is_blank(byte)) else {
+    // Most octets are above all blanks.
+    let is_blank = |octet: u8| octet <= b' ' && matches!(octet, b' ' | b'\t' | b'\r' | b'\n');
+    let mut rest = value;
+    while let Some((first, tail)) = rest.split_first()
+        && is_blank(*first)
+    {
+        rest = tail;
+    }
+    if rest.is_empty() {
         return range.start..range.start;
-    };
-    let after = value.iter().rev().position(|byte| !is_blank(byte)).unwrap_or(0);
-    range.start.saturating_add(first)..range.end.saturating_sub(after)
+    }
+    let start = range.end.wrapping_sub(rest.len());
+    while let Some((last, before)) = rest.split_last()
+        && is_blank(*last)
+    {
+        rest = before;
+    }
+    start..start.wrapping_add(rest.len())
 }
 
 /// The number in a Content-Length value: decimal digits alone, at most
@@ -130,7 +169,11 @@ pub(crate) fn content_length(value: &[u8]) -> Option<u32> {
 
 /// Whether `SIP/` stands in the line, in any case.
 pub(crate) fn mentions_sip(line: &[u8]) -> bool {
-    line.windows(4).any(|window| window.eq_ignore_ascii_case(b"SIP/"))
+    let is_sip = |part: &[u8]| part.eq_ignore_ascii_case(b"SIP/");
+    // Nearly all lines have it where it belongs: in front, or seven octets before the end.
+    line.last_chunk::<7>().is_some_and(|end| end == b"SIP/2.0")
+        || line.first_chunk::<4>().is_some_and(|start| is_sip(start))
+        || line.windows(4).any(is_sip)
 }
 
 /// How many octets of CRLFs stand at the start (RFC 3261, section 7.5).

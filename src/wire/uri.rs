@@ -6,7 +6,7 @@ use core::fmt;
 
 use super::error::{ParseError, ParseErrorKind};
 use super::host::{self, Host, push_port};
-use super::lex::{Cursor, NameFilter, Param};
+use super::lex::{self, Cursor, NameFilter, Param};
 use super::transport::Transport;
 use super::uri_eq::eq_escaped;
 
@@ -113,7 +113,7 @@ const fn is_visual_separator(byte: u8) -> bool {
 }
 
 /// Takes what `accept` allows and whole `%HH` escapes.
-fn take_escaped<'a>(cursor: &mut Cursor<'a>, accept: fn(u8) -> bool) -> &'a [u8] {
+fn take_escaped<'a>(cursor: &mut Cursor<'a>, accept: impl Fn(u8) -> bool + Copy) -> &'a [u8] {
     let start = cursor.position();
     loop {
         cursor.take_while(accept);
@@ -368,7 +368,7 @@ fn take_user(cursor: &mut Cursor<'_>) -> Result<Option<Span>, ParseError> {
         return Ok(None);
     }
     let start = cursor.position();
-    let user = take_escaped(cursor, is_user_byte);
+    let user = take_escaped(cursor, |byte| lex::is_of(byte, lex::USER));
     if !user.is_empty() && cursor.eat(b':') {
         take_escaped(cursor, is_password_byte);
     }
@@ -388,8 +388,10 @@ fn take_params(cursor: &mut Cursor<'_>) -> Result<Span, ParseError> {
     let start = cursor.position();
     let mut filter = NameFilter::default();
     while cursor.eat(b';') {
-        let name = take_escaped(cursor, is_param_byte);
-        if name.is_empty() || cursor.eat(b'=') && take_escaped(cursor, is_param_byte).is_empty() {
+        let name = take_escaped(cursor, |byte| lex::is_of(byte, lex::URI_PARAM));
+        if name.is_empty()
+            || cursor.eat(b'=') && take_escaped(cursor, |byte| lex::is_of(byte, lex::URI_PARAM)).is_empty()
+        {
             return Err(cursor.error(ParseErrorKind::BadUri));
         }
         filter.note(name);

@@ -178,7 +178,8 @@ impl<'a> Via<'a> {
             }
         }
         if self.rport.is_some() || self.host.ip() != Some(address) {
-            lex::push_display(out, format_args!(";received={address}"));
+            out.extend_from_slice(b";received=");
+            host::push_ip(out, address);
         }
     }
 }

@@ -1,0 +1,114 @@
+//! A million subscriptions, both ends: how much memory, how long the longest
+//! call, and whether an exchange costs what it costs with one.
+
+use cpu_time::ThreadTime;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::harness::{Meter, Report, live_bytes};
+use crate::world::{Idle, Watch, World};
+
+const LIVE: u32 = 1_000_000;
+
+/// The longest call of each kind, by the time that this thread had a
+/// processor.
+#[derive(Default)]
+struct Longest {
+    by_kind: BTreeMap<&'static str, Duration>,
+}
+
+impl Watch for Longest {
+    fn call<R>(&mut self, what: &'static str, call: impl FnOnce() -> R) -> R {
+        let start = ThreadTime::now();
+        let result = call();
+        let spent = start.elapsed();
+        let longest = self.by_kind.entry(what).or_default();
+        *longest = spent.max(*longest);
+        result
+    }
+}
+
+impl Longest {
+    fn report(&mut self, phase: &str, report: &mut Report) {
+        for (kind, longest) in std::mem::take(&mut self.by_kind) {
+            let name = format!("million: longest call, {phase}, {kind}");
+            report.add(&name, longest.as_secs_f64() * 1e3, "ms", Some(10.0), None);
+        }
+    }
+}
+
+pub fn run(report: &mut Report) {
+    if !report.wants("million") {
+        return;
+    }
+    let mut longest = Longest::default();
+    let mut world = World::new();
+    for _ in 0..LIVE {
+        world.exchange(&mut longest);
+    }
+    assert_eq!(world.told, u64::from(LIVE));
+    longest.report("building", report);
+
+    let mut least = f64::INFINITY;
+    let mut allocations = f64::INFINITY;
+    for _ in 0..30 {
+        let mut meter = Meter::default();
+        meter.time(|| (0..200).for_each(|_| world.exchange(&mut Idle)));
+        least = least.min(meter.spent.as_nanos() as f64 / 200.0);
+        allocations = allocations.min(meter.allocations as f64 / 200.0);
+    }
+    report.add("million: exchange, both halves", least, "ns", Some(5_000.0), Some(allocations));
+
+    world.rest(&mut Idle);
+    let live = world.subscriber.subscriptions().count();
+    let subscriptions: Vec<_> = world.subscriber.subscriptions().collect();
+    let now = world.now;
+    for chunk in subscriptions.chunks(1_000) {
+        for id in chunk {
+            longest.call("refresh", || world.subscriber.refresh(now, *id, Some(3_600))).expect("it is live");
+        }
+        world.now = now;
+        world.settle(&mut longest);
+        world.pass(Duration::ZERO, &mut longest);
+    }
+    world.rest(&mut longest);
+    longest.report("refreshing", report);
+
+    // What both ends hold is what is free without them.
+    let World { subscriber, notifier, now, .. } = world;
+    let mut alone = notifier.clone();
+    let before = live_bytes();
+    drop(notifier);
+    let notifier_side = (before - live_bytes()) as f64 / live as f64;
+    report.add("million: bytes of an idle subscription, notifier", notifier_side, "B", Some(512.0), None);
+    let before = live_bytes();
+    drop(subscriber);
+    let subscriber_side = (before - live_bytes()) as f64 / live as f64;
+    report.add("million: bytes of an idle subscription, subscriber", subscriber_side, "B", Some(768.0), None);
+
+    // Nobody refreshes: all run out at one moment.
+    let late = now + Duration::from_secs(4_000);
+    let mut buffer = Vec::with_capacity(4_096);
+    let mut gone = 0;
+    let mut at = late;
+    while gone < live {
+        longest.call("handle_timeout", || alone.handle_timeout(at));
+        loop {
+            buffer.clear();
+            if longest.call("poll_transmit", || alone.poll_transmit(at, &mut buffer)).is_none() {
+                break;
+            }
+        }
+        while let Some(event) = longest.call("poll_event", || alone.poll_event()) {
+            if matches!(event, sip_events::Event::WatcherGone { .. }) {
+                gone += 1;
+            }
+        }
+        match alone.poll_timeout() {
+            Some(next) => at = at.max(next),
+            None => break,
+        }
+    }
+    longest.report("mass expiry", report);
+    assert_eq!(gone, live);
+}
