@@ -280,7 +280,7 @@ impl Agent {
     ///
     /// # Errors
     /// [`Misuse::StaleId`]; [`Misuse::WrongState`] the second time;
-    /// [`Misuse::Closing`] after [`Close::Persist`](super::Close::Persist).
+    /// [`Misuse::Closing`] after [`Close::Persist`].
     pub fn unsubscribe(&mut self, now: Instant, id: SubscriptionId, scope: Scope) -> Result<(), Misuse> {
         let now = self.advance(now);
         if self.is_frozen() {
