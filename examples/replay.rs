@@ -10,26 +10,36 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sip_events::testing::{Recorder, Replayed, recorded_packages, replay};
+use sip_events::digest::{Algorithm, Secret, UserStore};
+use sip_events::testing::{Recorder, Replayed, recorded_packages, replay, replay_with_users};
 use sip_events::wire::Transport;
 use sip_events::{
     Authentication, Body, Config, Decision, Event, Flow, Instant, Packages, ResourceKey, Scope, Seed, Subscribe,
 };
 
 const USAGE: &str = "\
-usage: replay [--events] [FILE]
+usage: replay [--events] [--user NAME:PASSWORD]... [FILE]
   FILE       a recording (testing::Recorder); without it a short run is recorded
-  --events   print what the application was told";
+  --events   print what the application was told
+  --user     a user that the recorded endpoint looked up in a store of its own";
 
 fn main() -> ExitCode {
-    let (mut file, mut events) = (None, false);
-    for arg in std::env::args().skip(1) {
+    let (mut file, mut events, mut users) = (None, false, Users::default());
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
         match arg.as_str() {
             "--help" | "-h" => {
                 println!("{USAGE}");
                 return ExitCode::SUCCESS;
             }
             "--events" => events = true,
+            "--user" => match args.next().as_deref().and_then(|user| user.split_once(':')) {
+                Some((name, password)) => users.0.push((name.to_owned(), password.to_owned())),
+                None => {
+                    eprintln!("replay: --user wants NAME:PASSWORD\n{USAGE}");
+                    return ExitCode::from(2);
+                }
+            },
             option if option.starts_with('-') => {
                 eprintln!("replay: {option} is no option\n{USAGE}");
                 return ExitCode::from(2);
@@ -37,7 +47,7 @@ fn main() -> ExitCode {
             path => file = Some(PathBuf::from(path)),
         }
     }
-    match file.map_or_else(record, Ok).and_then(|file| repeat(&file)) {
+    match file.map_or_else(record, Ok).and_then(|file| repeat(&file, users)) {
         Ok(run) => {
             print!("{}", run.log.ladder());
             if events {
@@ -54,7 +64,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn repeat(file: &Path) -> Result<Replayed, Box<dyn Error>> {
+/// Those that a recording without their secrets needs again.
+#[derive(Debug, Default)]
+struct Users(Vec<(String, String)>);
+
+impl UserStore for Users {
+    fn secret(&self, user: &[u8], _hashed: bool, _realm: &str, _algorithm: Algorithm) -> Option<Secret> {
+        let (_, password) = self.0.iter().find(|(name, _)| name.as_bytes() == user)?;
+        Some(Secret::password(password))
+    }
+}
+
+fn repeat(file: &Path, users: Users) -> Result<Replayed, Box<dyn Error>> {
     let recording = std::fs::read(file)?;
     // A package of the program's own is not here; one that takes any body stands in for it. Where
     // that makes a difference the replay says so.
@@ -66,7 +87,10 @@ fn repeat(file: &Path) -> Result<Replayed, Box<dyn Error>> {
             name => packages.register_opaque(name)?,
         }
     }
-    Ok(replay(&recording, packages)?)
+    if users.0.is_empty() {
+        return Ok(replay(&recording, packages)?);
+    }
+    Ok(replay_with_users(&recording, packages, Arc::new(users))?)
 }
 
 /// Two endpoints in this process, one of them recorded: a subscription, a

@@ -127,3 +127,48 @@ fn nothing_is_left_undone() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+/// The names of the public functions with `&mut self` in blocks that `is_ours`
+/// takes.
+fn calls(text: &str, is_ours: impl Fn(&str) -> bool) -> Vec<String> {
+    let (mut names, mut inside) = (Vec::new(), false);
+    for (at, line) in text.match_indices('\n').map(|(at, _)| (at + 1, text[at + 1..].lines().next().unwrap_or(""))) {
+        if line.starts_with("impl") {
+            inside = is_ours(line);
+        }
+        let Some(signature) = line.strip_prefix("    pub fn ").filter(|_| inside) else { continue };
+        let name = signature.split('(').next().unwrap();
+        let rest = text[at..].split_once('(').unwrap().1.trim_start();
+        if rest.starts_with("&mut self") {
+            names.push(name.split('<').next().unwrap().to_owned());
+        }
+    }
+    names
+}
+
+#[test]
+fn every_call_that_changes_an_endpoint_can_be_recorded() {
+    let (mut endpoint, mut recorder) = (Vec::new(), Vec::new());
+    for (name, text) in all().iter().filter(|(name, _)| !is_test(name)) {
+        if name.starts_with("endpoint/") {
+            endpoint.extend(calls(text, |line| line == "impl Endpoint {"));
+        } else if name.starts_with("testing/recorder") {
+            recorder.extend(calls(text, |line| line == "impl Recorder {"));
+            // The rows of its macro: a code, then the call.
+            let rows = text.lines().filter_map(|line| line.trim_start().split_once(' '));
+            let rows = rows.filter(|(code, _)| code.len() == 2 && code.bytes().all(|b| b.is_ascii_digit()));
+            recorder.extend(rows.filter_map(|(_, call)| Some(call.split_once('(')?.0.to_owned())));
+        }
+    }
+    assert!(endpoint.len() > 30, "{endpoint:?}");
+    for call in &mut endpoint {
+        // These give a `&mut u64`.
+        if call.ends_with("_data") {
+            *call = format!("set_{call}");
+        }
+    }
+    recorder.retain(|call| call != "take");
+    endpoint.sort();
+    recorder.sort();
+    assert_eq!(endpoint, recorder);
+}

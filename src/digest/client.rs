@@ -22,10 +22,10 @@ const MAX_REALMS: usize = 4;
 /// A user's name and secret, for one realm or for any.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
-    user: Box<[u8]>,
-    realm: Option<Box<[u8]>>,
-    secrets: SmallVec<[Secret; 1]>,
-    md5: bool,
+    pub(crate) user: Box<[u8]>,
+    pub(crate) realm: Option<Box<[u8]>>,
+    pub(crate) secrets: SmallVec<[Secret; 1]>,
+    pub(crate) md5: bool,
 }
 
 impl Credentials {

@@ -14,12 +14,12 @@ use crate::error::ConfigError;
 /// A user's password, or what may be kept in place of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret {
-    pub(super) kind: Kind,
-    pub(super) user: Option<Box<[u8]>>,
+    pub(crate) kind: Kind,
+    pub(crate) user: Option<Box<[u8]>>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Password(Box<[u8]>),
     /// `H(user:realm:password)` by the hash of that algorithm.
     Ha1(Algorithm, HexDigest),

@@ -36,6 +36,9 @@ pub use node::{Application, Blueprint, Clock, Node, Store};
 pub use ops::{Choices, Op, Step, Weights, weather};
 pub use peer::Peer;
 pub use proxy::Proxy;
+#[cfg(feature = "digest")]
+#[cfg_attr(docsrs, doc(cfg(feature = "digest")))]
+pub use recorder::replay_with_users;
 pub use recorder::{Recorder, ReplayError, Replayed, recorded_packages, replay};
 pub use rng::Rng;
 pub use scenario::{Options, Outcome, Scenario};

@@ -18,6 +18,9 @@ use core::net::SocketAddr;
 use core::ops::Deref;
 use core::time::Duration;
 
+#[cfg(feature = "digest")]
+#[cfg_attr(docsrs, doc(cfg(feature = "digest")))]
+pub use replay::replay_with_users;
 pub use replay::{ReplayError, Replayed, recorded_packages, replay};
 
 use crate::codec::{Mode, Reader, Writer};
@@ -33,17 +36,20 @@ use crate::{
 
 /// What a recording begins with.
 const RECORDING: &[u8; 8] = b"SIPEVRUN";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 const POLL_TRANSMIT: u64 = 1;
 const POLL_EVENT: u64 = 2;
 const HANDLE_RESOLVED: u64 = 3;
+const SUBSCRIBE: u64 = 20;
 
 /// An [`Endpoint`] that writes down every call that changes it, and every byte
 /// that comes out of it.
 ///
 /// It has the endpoint's own calls, and the endpoint's views through
 /// [`Deref`]; the three calls that give a `&mut u64` are `set_*_data` here. The
-/// recording holds the seed and all messages: it is as secret as they are.
+/// recording holds the seed, all messages and all credentials that were given:
+/// it is as secret as they are. Of a [`UserStore`] it holds nothing; see
+/// [`replay_with_users`].
 ///
 /// ```
 /// use std::sync::Arc;
@@ -153,6 +159,27 @@ impl Recorder {
         self.note(POLL_EVENT, |_| (), Endpoint::poll_event, |event, w| put_debug(w, event))
     }
 
+    /// See [`Endpoint::subscribe`].
+    ///
+    /// # Errors
+    /// Those of [`Endpoint::subscribe`].
+    pub fn subscribe(&mut self, now: Instant, request: Subscribe) -> Result<SubscriptionId, Misuse> {
+        let mut arguments = Vec::new();
+        let mut w = Writer::new(&mut arguments, self.start, Mode::Exact);
+        w.put(&now);
+        w.put(&request);
+        #[cfg(feature = "digest")]
+        w.put(&request.credentials);
+        #[cfg(not(feature = "digest"))]
+        w.word(0);
+        self.note(
+            SUBSCRIBE,
+            |w| w.raw(&arguments),
+            |endpoint| endpoint.subscribe(now, request),
+            |result, w| put_debug(w, result),
+        )
+    }
+
     /// See [`Endpoint::handle_resolved`].
     ///
     /// # Errors
@@ -183,6 +210,21 @@ fn put_debug(w: &mut Writer<'_>, value: &impl core::fmt::Debug) {
     w.put(format!("{value:?}").as_str());
 }
 
+/// What [`Recorder::subscribe`] wrote.
+fn get_subscribe(r: &mut Reader<'_>) -> Result<Subscribe, RestoreError> {
+    #[cfg_attr(not(feature = "digest"), expect(unused_mut))]
+    let mut request: Subscribe = r.get()?;
+    #[cfg(feature = "digest")]
+    {
+        request.credentials = r.get()?;
+    }
+    #[cfg(not(feature = "digest"))]
+    if r.word()? != 0 {
+        return Err(RestoreError::Malformed);
+    }
+    Ok(request)
+}
+
 /// Calls that an endpoint has under another shape.
 trait Data {
     fn set_subscription_data(&mut self, id: SubscriptionId, value: u64) -> Result<(), Misuse>;
@@ -207,7 +249,7 @@ impl Data for Endpoint {
 /// Each call with its code, its arguments and its result, once for recording
 /// and once for repeating.
 macro_rules! call {
-    ($(
+    ($repeat:ident: $(
         $(#[$doc:meta])*
         $code:literal $name:ident ( $($arg:ident : $type:ty $(, as $owned:ty)?);* ) -> $result:ty;
     )*) => {
@@ -231,7 +273,7 @@ macro_rules! call {
         }
 
         /// Repeats a call; its name and its result. `None` for an unknown code.
-        fn repeat(
+        pub(super) fn $repeat(
             code: u64,
             r: &mut Reader<'_>,
             endpoint: &mut Endpoint,
@@ -252,7 +294,10 @@ macro_rules! call {
     (@pass $arg:ident $owned:ty) => { &$arg };
 }
 
-call! {
+#[cfg(feature = "digest")]
+mod secrets;
+
+call! { repeat:
     /// See [`Endpoint::add_local`].
     10 add_local(transport: Transport; bind: SocketAddr; advertised: Option<HostPort>; gruu: Option<UriBuf>)
         -> Result<(), Misuse>;
@@ -275,8 +320,6 @@ call! {
     18 set_writable(now: Instant; stream: StreamId; writable: bool) -> Result<(), Misuse>;
     /// See [`Endpoint::handle_timeout`].
     19 handle_timeout(now: Instant) -> ();
-    /// See [`Endpoint::subscribe`].
-    20 subscribe(now: Instant; request: Subscribe) -> Result<SubscriptionId, Misuse>;
     /// See [`Endpoint::refresh`].
     21 refresh(now: Instant; id: SubscriptionId; expires: Option<u32>) -> Result<(), Misuse>;
     /// See [`Endpoint::unsubscribe`].

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::super::log::{Frame, Log};
 use super::setup::{self, Setup};
 use super::values::OwnAnswer;
-use super::{HANDLE_RESOLVED, POLL_EVENT, POLL_TRANSMIT, RECORDING, VERSION, repeat};
+use super::{HANDLE_RESOLVED, POLL_EVENT, POLL_TRANSMIT, RECORDING, SUBSCRIBE, VERSION, get_subscribe, repeat};
 use crate::codec::Reader;
 use crate::error::RestoreError;
 use crate::io::QueryId;
@@ -52,6 +52,9 @@ pub enum ReplayError {
     },
     /// The event packages are not those of the recording, in their order.
     Packages,
+    /// Users were looked up in a store, which a recording does not hold; see
+    /// `replay_with_users`.
+    Users,
     /// It began with a snapshot that cannot be restored.
     Snapshot(RestoreError),
     /// A call cannot be read.
@@ -83,6 +86,7 @@ impl fmt::Display for ReplayError {
             Self::NotARecording => f.write_str("not a recording"),
             Self::Version { found } => write!(f, "a recording of form {found}"),
             Self::Packages => f.write_str("other event packages than those of the recording"),
+            Self::Users => f.write_str("users were looked up in a store, which is needed again"),
             Self::Snapshot(error) => write!(f, "the snapshot it began with: {error}"),
             Self::Malformed { call, at } => write!(f, "call {call}, at byte {at}, cannot be read"),
             Self::Differs { call, at, name, recorded, replayed } => {
@@ -123,7 +127,32 @@ pub fn recorded_packages(recording: &[u8]) -> Result<Vec<String>, ReplayError> {
 /// # Errors
 /// See [`ReplayError`]; the first difference ends it.
 pub fn replay(recording: &[u8], packages: Packages) -> Result<Replayed, ReplayError> {
-    let (setup, mut r) = begin(recording)?;
+    let (setup, r) = begin(recording)?;
+    if setup.has_users() {
+        return Err(ReplayError::Users);
+    }
+    run(recording, &setup, r, packages)
+}
+
+/// The same for an endpoint that looked users up in a store
+/// ([`Settings::users`](crate::digest::Settings::users)): `users` has to give
+/// what that gave.
+///
+/// # Errors
+/// See [`ReplayError`]; the first difference ends it.
+#[cfg(feature = "digest")]
+#[cfg_attr(docsrs, doc(cfg(feature = "digest")))]
+pub fn replay_with_users(
+    recording: &[u8],
+    packages: Packages,
+    users: alloc::sync::Arc<dyn crate::digest::UserStore>,
+) -> Result<Replayed, ReplayError> {
+    let (mut setup, r) = begin(recording)?;
+    setup.set_users(users);
+    run(recording, &setup, r, packages)
+}
+
+fn run(recording: &[u8], setup: &Setup, mut r: Reader<'_>, packages: Packages) -> Result<Replayed, ReplayError> {
     let endpoint = setup.build(packages).map_err(|error| match error {
         RestoreError::UnknownPackage => ReplayError::Packages,
         error => ReplayError::Snapshot(error),
@@ -205,8 +234,19 @@ impl Run {
                 let replayed = format!("{:?}", endpoint.handle_resolved(self.now, query, answer.as_answer()));
                 ("handle_resolved", r.get()?, replayed)
             }
+            SUBSCRIBE => {
+                self.now = r.get()?;
+                let request = get_subscribe(&mut r)?;
+                let replayed = format!("{:?}", endpoint.subscribe(self.now, request));
+                ("subscribe", r.get()?, replayed)
+            }
             code => {
-                let (name, replayed) = repeat(code, &mut r, endpoint)?.ok_or(RestoreError::Malformed)?;
+                let (name, replayed) = match repeat(code, &mut r, endpoint)? {
+                    #[cfg(feature = "digest")]
+                    None => super::secrets::repeat(code, &mut r, endpoint)?,
+                    other => other,
+                }
+                .ok_or(RestoreError::Malformed)?;
                 self.now = endpoint.latest();
                 (name, r.get()?, replayed)
             }

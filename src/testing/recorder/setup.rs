@@ -69,8 +69,20 @@ impl Get for Authentication {
 
 #[cfg(feature = "digest")]
 mod digest {
+    use alloc::sync::Arc;
+
     use super::{Get, Put, Reader, RestoreError, Writer};
-    use crate::digest::{Algorithm, Settings, UriCheck};
+    use crate::digest::{Algorithm, Secret, Settings, UriCheck, UserStore};
+
+    /// Stands for a store until the one who replays gives it.
+    #[derive(Debug)]
+    struct Missing;
+
+    impl UserStore for Missing {
+        fn secret(&self, _: &[u8], _: bool, _: &str, _: Algorithm) -> Option<Secret> {
+            None
+        }
+    }
 
     tags!(Algorithm { Md5 = 0, Md5Sess = 1, Sha256 = 2, Sha256Sess = 3, Sha512_256 = 4, Sha512_256Sess = 5 });
     tags!(UriCheck { Request = 0, RequestOrTo = 1 });
@@ -86,13 +98,14 @@ mod digest {
                 without_qop,
                 userhash,
                 uri_check,
-                users: _,
+                users,
                 notify,
             } = self;
             w.put(realm);
             w.put(algorithms);
             w.put(life);
             w.put(uri_check);
+            w.put(&users.is_some());
             for flag in [integrity, reordering, without_qop, userhash, notify] {
                 w.put(flag);
             }
@@ -106,6 +119,9 @@ mod digest {
             settings.algorithms = r.get()?;
             settings.life = r.get()?;
             settings.uri_check = r.get()?;
+            if r.get()? {
+                settings.users = Some(Arc::new(Missing));
+            }
             settings.integrity = r.get()?;
             settings.reordering = r.get()?;
             settings.without_qop = r.get()?;
@@ -203,6 +219,24 @@ pub(super) fn get(r: &mut Reader<'_>) -> Result<Setup, RestoreError> {
 }
 
 impl Setup {
+    /// Puts the store of users into its place.
+    #[cfg(feature = "digest")]
+    pub(super) fn set_users(&mut self, users: Arc<dyn crate::digest::UserStore>) {
+        let config = Arc::make_mut(&mut self.config);
+        if let Some(Authentication::Digest(settings)) = &mut config.authentication {
+            settings.users = settings.users.take().map(|_| users);
+        }
+    }
+
+    /// Whether users were looked up in a store.
+    pub(super) fn has_users(&self) -> bool {
+        match &self.config.authentication {
+            #[cfg(feature = "digest")]
+            Some(Authentication::Digest(settings)) => settings.users.is_some(),
+            _ => false,
+        }
+    }
+
     /// The endpoint as it was when the recording began.
     pub(super) fn build(&self, packages: Packages) -> Result<Endpoint, RestoreError> {
         let names: Vec<String> = packages.iter().map(|package| package.name().to_string()).collect();

@@ -1,5 +1,8 @@
 //! Recorded runs, repeated.
 
+#[cfg(feature = "digest")]
+mod secrets;
+
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
