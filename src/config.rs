@@ -270,6 +270,9 @@ pub struct Limits {
     /// Automatic attempts of one subscription within a (virtual) hour; then
     /// the subscription ends.
     pub retries_per_hour: u32,
+    /// Addresses that one request is redirected to by 301, 302 and 305; 0
+    /// follows none ([`Event::Redirected`](crate::Event::Redirected) tells of them).
+    pub redirects: u32,
     /// Nonces in use that are remembered, 24 bytes each; those who lose theirs
     /// get a new one with the next answer. Used with the feature `digest`.
     pub nonces: u32,
@@ -302,6 +305,7 @@ impl Default for Limits {
             resolved: 1_024,
             unproven: 4_096,
             retries_per_hour: 30,
+            redirects: 5,
             nonces: 100_000,
             sessions: 10_000,
         }

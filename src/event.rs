@@ -1,5 +1,6 @@
 //! What the library tells the driver and the application.
 
+use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
 
@@ -206,6 +207,20 @@ pub enum Event {
         subject: ObjectId,
         /// The realm, without quotes.
         realm: Bytes,
+    },
+    /// A request of ours got a 3xx. 301, 302 and 305 are followed, best first,
+    /// to each address once (RFC 3261 section 8.1.3.4); 300 and 380, and what
+    /// leads nowhere, fail the request: the choice is the application's. A SIPS
+    /// URI is left for none but a SIPS URI.
+    Redirected {
+        /// Which subscription or watcher it was for.
+        subject: ObjectId,
+        /// The status.
+        status: StatusCode,
+        /// The URIs in Contact, the preferred ones first; not only SIP URIs.
+        contacts: Vec<Bytes>,
+        /// Whether the request goes out again, to another address.
+        followed: bool,
     },
     /// A user's secret is needed to verify a request:
     /// [`supply`](crate::Agent::supply) it within

@@ -173,6 +173,7 @@ impl Agent {
             other_reason: None,
             identity: incoming.identity.as_deref().map(Into::into),
             trial: None,
+            detour: None,
         };
         let Some(id) = self.watchers.insert_with(|_| watcher) else { return Err(Misuse::Limit) };
         if let Some(record) = self.resources.get_mut(resource) {

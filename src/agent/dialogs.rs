@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use super::detours::Detour;
 use crate::entropy::Minted;
 use crate::wire::{HeaderName, MessageView, Method, NameAddr, ParseError, ParseErrorKind, Uri, read};
 use crate::wire::{push_u32, push_value};
@@ -152,9 +153,20 @@ impl Dialog {
         }
     }
 
-    /// Appends the request line and the fields that a dialog determines.
-    pub(crate) fn write_request(&self, method: Method<'_>, tag: Minted, cseq: u32, out: &mut Vec<u8>) -> Placed {
+    /// Appends the request line and the fields that a dialog determines. A
+    /// detour takes the place of the target; the route set stays (RFC 3261
+    /// section 12.2.1.2).
+    pub(crate) fn write_request(
+        &self,
+        method: Method<'_>,
+        tag: Minted,
+        cseq: u32,
+        detour: Option<&Detour>,
+        out: &mut Vec<u8>,
+    ) -> Placed {
         let routes = self.part(Part::Routes);
+        let target = detour.and_then(Detour::target).unwrap_or_else(|| self.target());
+        let proxy = detour.and_then(Detour::proxy);
         let (first, last) = self.first_route;
         let first_route = routes.get(usize::from(first)..usize::from(last)).unwrap_or_default();
         out.extend_from_slice(method.as_bytes());
@@ -163,12 +175,18 @@ impl Dialog {
         if self.strict {
             write_uri(first_route, out);
         } else {
-            out.extend_from_slice(self.target());
+            out.extend_from_slice(target);
         }
         next_hop.end = out.len();
         out.extend_from_slice(b" SIP/2.0\r\n");
         let via_at = out.len();
-        if !routes.is_empty() {
+        if routes.is_empty() {
+            if let Some(proxy) = proxy {
+                out.extend_from_slice(b"Route: ");
+                next_hop = write_proxy(proxy, out);
+                out.extend_from_slice(b"\r\n");
+            }
+        } else {
             if self.strict {
                 // The first route went into the request line; the target ends the list.
                 out.extend_from_slice(b"Route: ");
@@ -176,16 +194,24 @@ impl Dialog {
                     out.extend_from_slice(route);
                     out.extend_from_slice(b", ");
                 }
+                if let Some(proxy) = proxy {
+                    write_proxy(proxy, out);
+                    out.extend_from_slice(b", ");
+                }
                 out.push(b'<');
-                out.extend_from_slice(self.target());
-                out.extend_from_slice(b">\r\n");
+                out.extend_from_slice(target);
+                out.push(b'>');
             } else {
                 out.extend_from_slice(b"Route: ");
                 let start = out.len().saturating_add(usize::from(first));
                 next_hop = start..start.saturating_add(first_route.len());
                 out.extend_from_slice(routes);
-                out.extend_from_slice(b"\r\n");
+                if let Some(proxy) = proxy {
+                    out.extend_from_slice(b", ");
+                    write_proxy(proxy, out);
+                }
             }
+            out.extend_from_slice(b"\r\n");
         }
         out.extend_from_slice(b"From: ");
         out.extend_from_slice(self.local());
@@ -215,6 +241,20 @@ fn offset_in(outer: &[u8], inner: &[u8]) -> u16 {
     let outer_start = outer.as_ptr() as usize;
     let inner_start = inner.as_ptr() as usize;
     u16::try_from(inner_start.saturating_sub(outer_start)).unwrap_or(0)
+}
+
+/// Appends a proxy that a 305 named as a Route value. A Contact of a 3xx says
+/// nothing of `lr` (RFC 3261 table 1); proxies of our day are loose routers.
+pub(crate) fn write_proxy(uri: &[u8], out: &mut Vec<u8>) -> Range<usize> {
+    out.push(b'<');
+    let start = out.len();
+    out.extend_from_slice(uri);
+    if !Uri::parse(uri).is_ok_and(|uri| uri.is_loose_router()) {
+        out.extend_from_slice(b";lr");
+    }
+    let end = out.len();
+    out.push(b'>');
+    start..end
 }
 
 /// Appends `uri` as it may stand in a request line: without `method` and
@@ -303,7 +343,7 @@ mod tests {
         let dialog = Dialog::new(&parts, 8192).unwrap();
         let mut out = Vec::new();
         let tag = Minted { role: Role::Notifier, slot: 0, nonce: 0 };
-        let placed = dialog.write_request(Method::Notify, tag, 7, &mut out);
+        let placed = dialog.write_request(Method::Notify, tag, 7, None, &mut out);
         let hop = out[placed.next_hop].to_vec();
         (String::from_utf8(out).unwrap(), String::from_utf8(hop).unwrap())
     }

@@ -166,7 +166,8 @@ impl Agent {
         };
         let tag = Minted { role: Role::Notifier, slot, nonce: watcher.nonce };
         let start = head.len();
-        let mut placed = watcher.dialog.write_request(Method::Notify, tag, watcher.local_cseq, head);
+        let mut placed =
+            watcher.dialog.write_request(Method::Notify, tag, watcher.local_cseq, watcher.detour.as_deref(), head);
         let (arrival, destination) = (watcher.flow, watcher.destination);
         self.write_contact(arrival, self.watchers.at(slot)?.secure, head);
         let watcher = self.watchers.at(slot)?;
@@ -185,7 +186,7 @@ impl Agent {
         let request = OutRequest {
             id: RequestId { subject, seq: out.seq },
             method: Method::Notify,
-            destination: self.notify_destination(arrival, destination),
+            destination: self.notify_destination(slot, arrival, destination),
             next_hop: placed.next_hop,
             via_at: placed.via_at,
             contact: None,
@@ -260,12 +261,15 @@ impl Agent {
     }
 
     /// A closed connection is named no more, so the stack opens another.
-    fn notify_destination(&self, arrival: FlowId, destination: Option<FlowId>) -> Option<crate::flow::Flow> {
+    fn notify_destination(&self, slot: u32, arrival: FlowId, destination: Option<FlowId>) -> Option<crate::flow::Flow> {
         if let Some(known) = destination.and_then(|id| self.flows.get(id)).filter(|flow| !flow.gone) {
             return Some(known.flow);
         }
         let arrival = self.flows.get(arrival)?;
-        let reuse = arrival.flow.stream.is_some() || self.config.policy.delivery == crate::Delivery::Flow;
+        // The connection of a SUBSCRIBE leads to where that came from, not to where a 3xx points.
+        let elsewhere = self.watchers.at(slot).is_some_and(|w| w.detour.is_some() && w.dialog.routes().is_empty());
+        let stream = arrival.flow.stream.is_some() && !elsewhere;
+        let reuse = stream || self.config.policy.delivery == crate::Delivery::Flow;
         Some(arrival.flow).filter(|_| reuse && !arrival.gone)
     }
 

@@ -10,6 +10,7 @@ mod auth;
 #[path = "no_auth.rs"]
 mod auth;
 mod decisions;
+mod detours;
 mod dialogs;
 mod explain;
 mod fanout;

@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::Agent;
-use super::dialogs::write_uri;
+use super::detours::Detour;
+use super::dialogs::{write_proxy, write_uri};
 use super::message::{OutRequest, Outgoing, Placeholder, RequestId, Subject};
 use super::subscribe::Subscribe;
 use super::subscriptions::Attempt;
@@ -69,10 +70,12 @@ impl Agent {
         let start = head.len();
         let record = self.subscriptions.get(id)?;
         let mut placed = match &record.dialog {
-            Some(dialog) => dialog.write_request(Method::Subscribe, tag, record.local_cseq, head),
+            Some(dialog) => {
+                dialog.write_request(Method::Subscribe, tag, record.local_cseq, record.detour.as_deref(), head)
+            }
             None => {
                 let from = intent.from.as_ref().unwrap_or(&self.config.identity);
-                first_request(&intent, from.as_bytes(), &call_id, tag, cseq, head)
+                first_request(&intent, from.as_bytes(), &call_id, (tag, cseq), record.detour.as_deref(), head)
             }
         };
         let body = intent.body.as_ref().filter(|_| out.kind != Kind::Unsubscribe);
@@ -140,12 +143,13 @@ fn first_request(
     intent: &Subscribe,
     from: &[u8],
     call_id: &[u8],
-    tag: Minted,
-    cseq: u32,
+    (tag, cseq): (Minted, u32),
+    detour: Option<&Detour>,
     head: &mut Vec<u8>,
 ) -> super::dialogs::Placed {
     let strict = intent.route.first().is_some_and(|r| !r.as_uri().is_loose_router());
-    let resource = intent.resource.as_bytes();
+    let resource = detour.and_then(Detour::target).unwrap_or(intent.resource.as_bytes());
+    let proxy = detour.and_then(Detour::proxy);
     head.extend_from_slice(b"SUBSCRIBE ");
     let mut start = head.len();
     match intent.route.first() {
@@ -156,14 +160,26 @@ fn first_request(
     head.extend_from_slice(b" SIP/2.0\r\n");
     let via_at = head.len();
     let rest = intent.route.iter().skip(usize::from(strict)).map(wire::UriBuf::as_bytes);
-    let last = strict.then_some(resource);
-    for (at, route) in rest.chain(last).enumerate() {
+    for (at, route) in rest.enumerate() {
         head.extend_from_slice(b"Route: <");
         start = head.len();
         head.extend_from_slice(route);
         if at == 0 && !strict {
             next_hop = start..head.len();
         }
+        head.extend_from_slice(b">\r\n");
+    }
+    if let Some(proxy) = proxy {
+        head.extend_from_slice(b"Route: ");
+        let hop = write_proxy(proxy, head);
+        if intent.route.is_empty() {
+            next_hop = hop;
+        }
+        head.extend_from_slice(b"\r\n");
+    }
+    if strict {
+        head.extend_from_slice(b"Route: <");
+        head.extend_from_slice(resource);
         head.extend_from_slice(b">\r\n");
     }
     head.extend_from_slice(b"From: <");

@@ -90,6 +90,8 @@ pub(crate) struct Subscription {
     pub(super) queued: bool,
     /// How its latest request does with those who challenge it.
     pub(super) trial: Option<Box<super::auth::Trial>>,
+    /// Where its latest request was redirected to.
+    pub(super) detour: Option<Box<super::detours::Detour>>,
 }
 
 impl Subscription {
@@ -173,6 +175,7 @@ impl Agent {
             governor: Governor::default(),
             queued: false,
             trial: None,
+            detour: None,
         };
         let id = self.subscriptions.insert_with(|_| record).ok_or(Misuse::Limit)?;
         self.start_attempt(id.slot);
@@ -331,6 +334,7 @@ impl Agent {
         // A 2xx of another fork than the dialog's completes the transaction, no more (6665-5.4.9-2).
         let tag = read::to(message).ok().and_then(|to| to.tag()).unwrap_or_default();
         let own = record.dialog.as_ref().is_none_or(|dialog| dialog.remote_tag() == tag);
+        let in_dialog = record.dialog.is_some();
         let expires = read::expires(message).filter(|_| own);
         let retry_after = read::retry_after(message).map(|r| r.seconds);
         let code = status.as_u16();
@@ -356,9 +360,18 @@ impl Agent {
             // The longer request that follows is the same one still.
             SubscribeEffect::TooBrief => result,
             _ if status.is_provisional() => result,
-            _ => {
+            effect => {
                 self.trial_over(whose);
-                result
+                let elsewhere = match effect {
+                    SubscribeEffect::Redirect => self.redirected(whose, status, message),
+                    SubscribeEffect::Accepted | SubscribeEffect::NoNotify | SubscribeEffect::TimedOut => false,
+                    // A refusal of one address says little of the others; 6xx speaks for all.
+                    _ => {
+                        let final_here = in_dialog && effect != SubscribeEffect::TransactionOnly;
+                        code < 600 && !final_here && self.next_stop(whose)
+                    }
+                };
+                if elsewhere { SubscribeResult::Retrying } else { result }
             }
         };
         if status.is_success() {
@@ -367,6 +380,10 @@ impl Agent {
         let timers = self.config.timers.sip;
         let Some(record) = self.subscriptions.get_mut(id) else { return };
         record.machine.handle_subscribe_result(now, result, &timers);
+        let again = matches!(result, SubscribeResult::Retrying | SubscribeResult::TooBrief { .. });
+        if !(status.is_provisional() || (again && record.machine.wants_subscribe())) {
+            self.detour_over(whose);
+        }
         if status.is_success() {
             self.take_response_routes(id.slot, tag, message);
         }
@@ -391,10 +408,16 @@ impl Agent {
         record.open = None;
         record.last_retry_after = None;
         record.trial = None;
+        let whose = Subject::Subscription(id);
         let result = match why {
             Failure::Timeout => SubscribeResult::TimedOut,
+            Failure::Transport | Failure::Unresolved if self.next_stop(whose) => SubscribeResult::Retrying,
             Failure::Transport | Failure::Unresolved => SubscribeResult::TransportFailed,
         };
+        if result != SubscribeResult::Retrying {
+            self.detour_over(whose);
+        }
+        let Some(record) = self.subscriptions.get_mut(id) else { return };
         record.machine.handle_subscribe_result(now, result, &timers);
         if let Some(old) = record.destination.take() {
             self.flows.release(&self.entropy, old);
@@ -447,6 +470,7 @@ impl Agent {
             user_data: attempt.intent.user_data,
             queued: false,
             trial: None,
+            detour: None,
         };
         let parent = attempt.root;
         let id = self.subscriptions.insert_with(|_| record)?;
@@ -597,6 +621,7 @@ impl Agent {
         let Some(id) = self.subscriptions.id_at(slot) else { return };
         let Some(record) = self.subscriptions.at_mut(slot) else { return };
         record.trial = None;
+        record.detour = None;
         let open = record.open.take();
         if record.dialog.take().is_some()
             && let Some(seq) = open

@@ -67,6 +67,8 @@ pub(crate) struct Watcher {
     /// How the open NOTIFY does with those who challenge it.
     #[cfg_attr(not(feature = "digest"), allow(dead_code))]
     pub(crate) trial: Option<Box<super::auth::Trial>>,
+    /// Where the open NOTIFY was redirected to.
+    pub(crate) detour: Option<Box<super::detours::Detour>>,
 }
 
 /// A watcher as the application sees it.
@@ -314,7 +316,12 @@ impl Agent {
             self.retarget_watcher(slot, target);
         }
         let whose = Subject::Watcher(id);
-        let retry = effect == NotifyEffect::Challenge && self.challenged(now, whose, status, message) == Verdict::Retry;
+        let retry = match effect {
+            NotifyEffect::Challenge => self.challenged(now, whose, status, message) == Verdict::Retry,
+            NotifyEffect::Redirect => self.redirected(whose, status, message),
+            NotifyEffect::Keep => code < 600 && self.next_stop(whose),
+            _ => false,
+        };
         if retry {
             // Nobody has seen its number yet (RFC 6665 section 5.3.2).
             if let Some(watcher) = self.watchers.at_mut(slot).filter(|w| w.open_numbered) {
@@ -324,6 +331,7 @@ impl Agent {
             return;
         }
         self.trial_over(whose);
+        self.detour_over(whose);
         if effect == NotifyEffect::Delivered {
             self.take_info(whose, message);
         }
@@ -343,6 +351,7 @@ impl Agent {
         self.forget_destination(slot);
         if let Some(id) = self.watchers.id_at(slot) {
             self.trial_over(Subject::Watcher(id));
+            self.detour_over(Subject::Watcher(id));
         }
         self.report_notify(report, slot, cseq, Told::Failed(why));
         let result = match why {

@@ -204,6 +204,7 @@ fields!(Limits {
     resolved,
     unproven,
     retries_per_hour,
+    redirects,
     nonces,
     sessions,
 });

@@ -8,5 +8,7 @@ mod bodies;
 mod hostile;
 mod kit;
 mod names;
+mod peer;
+mod redirects;
 mod streams;
 mod transactions;

@@ -336,6 +336,7 @@ impl Agent {
             user_data,
             queued,
             trial,
+            detour,
         } = subscription;
         w.put(machine);
         w.put(&**intent);
@@ -347,7 +348,8 @@ impl Agent {
         w.ident(local_cseq);
         w.ident(remote_cseq);
         w.ident(seq);
-        self.put_flow_if_any(w, *destination);
+        // A redirection is for one request, which no successor has.
+        self.put_flow_if_any(w, destination.filter(|_| detour.is_none() || !w.is(Mode::Saved)));
         w.put(document);
         w.put(last_reason);
         w.put(last_retry_after);
@@ -360,6 +362,7 @@ impl Agent {
             w.put(queued);
             w.put(&trial.is_some());
             w.put(&subscription.asking_until());
+            w.put(detour);
         }
     }
 
@@ -391,6 +394,7 @@ impl Agent {
             user_data: r.get()?,
             queued: false,
             trial: None,
+            detour: None,
         };
         Ok(ReadSubscription { record, destination })
     }
@@ -431,6 +435,7 @@ impl Agent {
             other_reason,
             identity,
             trial,
+            detour,
         } = watcher;
         let resource = self.resources.at(*resource);
         put_package(w, resource.map_or(PackageIndex(0), |resource| resource.package));
@@ -439,7 +444,7 @@ impl Agent {
         w.ident(nonce);
         w.put(user_data);
         self.put_flow_if_any(w, Some(*flow));
-        self.put_flow_if_any(w, *destination);
+        self.put_flow_if_any(w, destination.filter(|_| detour.is_none() || !w.is(Mode::Saved)));
         w.ident(local_cseq);
         w.ident(remote_cseq);
         w.ident(told);
@@ -460,6 +465,7 @@ impl Agent {
             w.put(owed);
             w.put(open_numbered);
             w.put(&trial.is_some());
+            w.put(detour);
             w.put(&in_window.is_some());
             w.word(match link.queue {
                 Queue::Idle => 0,
@@ -507,6 +513,7 @@ impl Agent {
             other_reason: r.get()?,
             identity: r.get()?,
             trial: None,
+            detour: None,
         };
         Ok(ReadWatcher { watcher, flow: flow.ok_or(RestoreError::Malformed)?, destination })
     }
