@@ -38,17 +38,30 @@ impl Stats {
 
     /// Takes over the counts of `other`, which starts anew.
     pub(crate) fn absorb(&mut self, other: &mut Self) {
-        let all = [
-            other.requests,
-            other.responses,
-            other.requests_sent,
-            other.responses_sent,
-            other.retransmissions,
-            other.clock_went_back,
-            other.tolerated,
+        // Every field by name: one that is missing here would be lost.
+        let Self {
+            requests,
+            responses,
+            requests_sent,
+            responses_sent,
+            retransmissions,
+            withheld,
+            clock_went_back,
+            tolerated,
+            dropped,
+        } = &*other;
+        let counts = [
+            *requests,
+            *responses,
+            *requests_sent,
+            *responses_sent,
+            *retransmissions,
+            *withheld,
+            *clock_went_back,
+            *tolerated,
         ];
         // It is asked after each call, and seldom is there anything.
-        if all.iter().chain(&other.dropped).fold(0, |any, count| any | count) == 0 {
+        if counts.iter().chain(dropped).fold(0, |any, count| any | count) == 0 {
             return;
         }
         let other = core::mem::take(other);
