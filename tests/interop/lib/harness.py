@@ -249,20 +249,29 @@ class Context:
     def _example(self, name):
         return os.path.join(self.options.bin, name)
 
+    def _recorded(self, name):
+        """The arguments that make an example record and draw its messages; the drawing goes to its stderr."""
+        path = os.path.join(self.dir, f"{name}-{self._counts[name] + 1}.pcap")
+        return path, ["--json", "--ladder", "--pcap", path]
+
     def watch(self, uri, *args, transport="udp", user="watcher"):
         port = free_port()
-        return self.start(JsonProcess, "watch", [
+        path, record = self._recorded("watch")
+        process = self.start(JsonProcess, "watch", [
             self._example("watch"), uri, "--from", f"sip:{user}@{LOOPBACK}", "--bind", f"{LOOPBACK}:{port}",
-            "--transport", transport, "--json", *args,
+            "--transport", transport, *record, *args,
         ])
+        process.port, process.pcap = port, path
+        return process
 
     def notifier(self, *args):
         """Starts the notifier example; its port is in `.port`. It is ready once TCP answers (UDP is on the same port)."""
         port = free_port()
+        path, record = self._recorded("notifier")
         process = self.start(JsonProcess, "notifier", [
-            self._example("notifier"), "--bind", f"{LOOPBACK}:{port}", "--json", *args,
+            self._example("notifier"), "--bind", f"{LOOPBACK}:{port}", *record, *args,
         ])
-        process.port = port
+        process.port, process.pcap = port, path
         wait_listening(process, port)
         return process
 
