@@ -141,7 +141,7 @@ fn main() -> io::Result<()> {
     let mut driver = Driver::bind(bind, config, packages)?;
     std::mem::take(&mut o.tap).install(&mut driver, if o.json { |text| eprintln!("{text}") } else { line });
     let id = driver.endpoint.subscribe(driver.now(), request).unwrap_or_else(|error| failed(&error.to_string()));
-    let mut watch = Watch { id, json: o.json, limit: o.notifies, seen: 0, leaving: false };
+    let mut watch = Watch { id, forks: vec![id], code: 0, json: o.json, limit: o.notifies, seen: 0, leaving: false };
     let mut stop = o.seconds.map(|s| driver.now() + Duration::from_secs(s));
     let mut events = driver.drain();
     loop {
@@ -179,6 +179,9 @@ fn request(o: &Options) -> Result<Subscribe, Misuse> {
 
 struct Watch {
     id: SubscriptionId,
+    /// The subscription and its forks, as far as they have not ended.
+    forks: Vec<SubscriptionId>,
+    code: i32,
     json: bool,
     limit: Option<u32>,
     seen: u32,
@@ -216,7 +219,10 @@ impl Watch {
                 line.number("cseq", cseq).body(data).print();
                 self.seen += 1;
             }
-            Event::Forked { child, .. } => report("forked").text("child", &child.to_string()).print(),
+            Event::Forked { child, .. } => {
+                self.forks.push(child);
+                report("forked").text("child", &child.to_string()).print();
+            }
             Event::Challenge { realm, .. } => {
                 report("challenged").text("realm", &String::from_utf8_lossy(&realm)).print();
             }
@@ -232,8 +238,12 @@ impl Watch {
                 let again = retry != Retry::Never;
                 self.ended(&why).flag("will_retry", false).flag("may_retry", again).print();
                 let as_asked = matches!(why, Ending::Unsubscribed | Ending::Fetched) || self.leaving;
+                self.forks.retain(|fork| *fork != subscription);
                 if subscription == self.id {
-                    return Some(i32::from(!as_asked));
+                    self.code = i32::from(!as_asked);
+                }
+                if self.forks.is_empty() {
+                    return Some(self.code);
                 }
             }
             _ => {}

@@ -5,14 +5,14 @@ use sip_events::{
     ResolveFailure, Seed, StreamId, wire::Transport,
 };
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
-use std::time::{Duration, Instant as Now};
-use std::{collections::HashMap, io, io::Read, io::Write, sync::Arc, sync::mpsc};
+use std::{collections::HashMap, io, io::Read, io::Write, sync::Arc, sync::mpsc, time::Duration, time::Instant as Now};
 pub mod cli;
 pub type Job = Box<dyn FnOnce(&mut Driver) + Send>;
+pub type Trace = Box<dyn FnMut(bool, &mut Flow, &[u8])>;
 
 pub struct Driver {
     pub endpoint: Endpoint,
-    pub trace: Box<dyn FnMut(bool, &mut Flow, &[u8])>, // sees all bytes; true: they are sent, where it says
+    pub trace: Trace, // sees all bytes; true: they are sent, where it says
     local: SocketAddr,
     clock: Clock,
     udp: UdpSocket,

@@ -293,6 +293,24 @@ class Context:
             self.sipp_done(process, seconds)
         return process
 
+    def play(self, scenario, peer_port=None, *, transport="udp", resource="alice", calls=1, seconds=20, name="sipp", args=()):
+        """Runs a scenario written by `scenario`: as a client of `peer_port`, or, without one, as a server, whose port is
+        `.port`. `calls`: how many Call-IDs it serves."""
+        port = free_port()
+        path = self.file(f"{name}.xml", scenario.xml())
+        argv = [
+            "sipp", *([f"{LOOPBACK}:{peer_port}"] if peer_port else []), "-sf", path, "-m", calls, "-i", LOOPBACK, "-p", port,
+            "-ci", LOOPBACK, "-mi", LOOPBACK, "-t", {"udp": "u1", "tcp": "t1"}[transport], "-s", resource, "-nostdin", "-nr",
+            "-timeout", f"{seconds}s", "-timeout_error", "-trace_err", "-error_file", f"{name}.errors", "-trace_msg",
+            "-message_file", f"{name}.messages", *args,
+        ]
+        process = self.start(Process, name, argv, cwd=self.dir)
+        process.port, process.seconds = port, seconds
+        process.errors_path = os.path.join(self.dir, f"{name}.errors")
+        if not peer_port:
+            wait_bound(process, transport, port)
+        return process
+
     def sipp_done(self, process, seconds=20):
         code = process.wait(seconds + 5)
         if code != 0:
@@ -318,6 +336,17 @@ def wait_listening(process, port, seconds=5):
             time.sleep(0.05)
     last = process.stderr().strip().splitlines()
     raise Failed(f"{process.name} did not come up: {last[-1] if last else 'no word on stderr'}")
+
+
+def wait_bound(process, transport, port, seconds=5):
+    """Until somebody has bound the port: of a program that a probe would disturb."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.running():
+        with open(f"/proc/net/{transport}") as table:
+            if any(line.split()[1].endswith(f":{port:04X}") for line in list(table)[1:]):
+                return
+        time.sleep(0.02)
+    raise Failed(f"{process.name} did not bind its port")
 
 
 Check = collections.namedtuple("Check", "name run")
