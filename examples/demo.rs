@@ -8,12 +8,11 @@ mod driver;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use driver::Driver;
+use driver::cli::ladder::Ladder;
 use driver::cli::{Args, failed, line, wrong};
-use sip_events::wire::{Frame, Framer, FramerLimits, HeaderName, Message, StartLine};
 use sip_events::{
     Authentication, Body, Config, Decision, Ending, Event, PackageConfig, Packages, ResourceKey, Scope, Subscribe,
     SubscriptionState,
@@ -37,7 +36,6 @@ fn main() -> io::Result<()> {
     if transport != "udp" && transport != "tcp" {
         wrong(&format!("--transport: {transport} is neither udp nor tcp"));
     }
-    START.get_or_init(Instant::now);
     line("        ann, the watcher                            bob, the notifier");
     let mut world = World::new(&package, &transport)?;
     world.say("ann subscribes");
@@ -62,8 +60,6 @@ fn main() -> io::Result<()> {
     line("        ann saw every state, in order; nothing is left on either side");
     Ok(())
 }
-
-static START: OnceLock<Instant> = OnceLock::new();
 
 struct World {
     ann: Driver,
@@ -95,7 +91,9 @@ impl World {
             Ok((Driver::bind(address, config.map_err(io::Error::other)?, packages)?, address))
         };
         let ((mut ann, _), (mut bob, at)) = (side("ann")?, side("bob")?);
-        ann.trace = ladder;
+        let mut ladder = Ladder::new(line);
+        ladder.peers = false;
+        ann.trace = Box::new(move |sent, flow, bytes| ladder.message(sent, flow, bytes));
         let uri = format!("sip:bob@{at};transport={transport}");
         let key = ResourceKey::new(&uri, package).map_err(io::Error::other)?;
         let resource = bob.endpoint.add_resource(&key).map_err(io::Error::other)?;
@@ -155,47 +153,4 @@ impl World {
         }
         Ok(())
     }
-}
-
-/// What was sent and received so far: a connection may carry messages in any pieces.
-static FRAMERS: Mutex<Vec<Framer>> = Mutex::new(Vec::new());
-
-/// Draws the messages that `bytes` completes.
-fn ladder(sent: bool, bytes: &[u8]) {
-    let Ok(mut framers) = FRAMERS.lock() else { return };
-    framers.resize_with(2, || Framer::new(FramerLimits::default()));
-    let Some(framer) = framers.get_mut(usize::from(sent)) else { return };
-    framer.push(sip_events::Instant::ZERO, bytes);
-    while let Ok(Some(frame)) = framer.next_message() {
-        if let Frame::Message(bytes) = frame {
-            rung(sent, bytes);
-        }
-    }
-}
-
-fn rung(sent: bool, bytes: &[u8]) {
-    let Ok(message) = Message::parse(bytes) else { return };
-    let value = |name| message.field(name, 0).map(|v| String::from_utf8_lossy(v).into_owned()).unwrap_or_default();
-    let label = match message.start_line() {
-        StartLine::Request { method, .. } => {
-            let state = match value(HeaderName::SubscriptionState) {
-                state if state.is_empty() => format!("Expires: {}", value(HeaderName::Expires)),
-                state => state.split(';').next().unwrap_or_default().to_string(),
-            };
-            format!("{} {state}", String::from_utf8_lossy(method.as_bytes()))
-        }
-        StartLine::Response { status, .. } => {
-            let method = value(HeaderName::CSeq).split(' ').nth(1).unwrap_or_default().to_string();
-            format!("{} ({method})", status.as_u16())
-        }
-    };
-    let time = START.get_or_init(Instant::now).elapsed();
-    let (left, right) = if sent { ("|", ">|") } else { ("|<", "|") };
-    line(&format!(
-        "{:>3}.{:03} {left}{label:-^width$}{right}",
-        time.as_secs(),
-        time.subsec_millis(),
-        width = 50,
-        label = format!(" {label} ")
-    ));
 }

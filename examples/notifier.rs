@@ -13,7 +13,7 @@ use std::sync::mpsc::Receiver;
 
 use bytes::Bytes;
 use driver::Driver;
-use driver::cli::{Args, Report, read_lines, wrong};
+use driver::cli::{Args, Report, Wiretap, line, read_lines, wrong};
 use sip_events::digest::{Algorithm, Secret, Settings, UserStore};
 use sip_events::package::Reject;
 use sip_events::wire::StatusCode;
@@ -23,7 +23,7 @@ use sip_events::{
 };
 
 const USAGE: &str = "\
-usage: notifier --bind IP:PORT [options]
+usage: notifier --bind HOST:PORT [options]
   --package NAME            serve this event package; may be repeated (presence, message-summary)
   --policy accept|pending|reject   what becomes of a SUBSCRIBE (accept)
   --min-expires SECONDS     shortest duration; below it 423
@@ -31,6 +31,9 @@ usage: notifier --bind IP:PORT [options]
   --max-watchers N          above it 503
   --users FILE              ask for credentials: lines user:password
   --realm REALM             of which realm they are (the host of --bind)
+  --outbound HOST:PORT      send NOTIFYs that go as datagrams to this proxy, whatever their route
+  --ladder                  draw the messages (to standard error with --json)
+  --pcap FILE               record the messages in a capture file
   --json                    one JSON object a line
 Commands on standard input:
   set RESOURCE PACKAGE FILE | set RESOURCE PACKAGE -inline TEXT
@@ -62,10 +65,10 @@ fn main() -> io::Result<()> {
     let mut bind: Option<SocketAddr> = None;
     let (mut names, mut answer, mut json) = (Vec::new(), Answer::Accept, false);
     let (mut min_expires, mut max_expires, mut limits) = (None, None, Limits::default());
-    let (mut users, mut realm) = (None, None);
+    let (mut users, mut realm, mut tap) = (None, None, Wiretap::default());
     while let Some(arg) = args.next() {
         match arg.as_str() {
-            "--bind" => bind = Some(args.parsed(&arg)),
+            "--bind" => bind = Some(args.address(&arg)),
             "--package" => names.push(args.value(&arg)),
             "--policy" => {
                 answer = match args.value(&arg).as_str() {
@@ -80,6 +83,9 @@ fn main() -> io::Result<()> {
             "--max-watchers" => limits.watchers = args.parsed(&arg),
             "--users" => users = Some(args.value(&arg)),
             "--realm" => realm = Some(args.value(&arg)),
+            "--outbound" => tap.outbound = Some(args.address(&arg)),
+            "--ladder" => tap.ladder = true,
+            "--pcap" => tap.pcap = Some(args.value(&arg)),
             "--json" => json = true,
             other => wrong(&format!("{other} is no option")),
         }
@@ -110,7 +116,8 @@ fn main() -> io::Result<()> {
         (own.min_expires, own.max_expires) = (min_expires, max_expires);
         config = config.with_package(own).unwrap_or_else(|error| wrong(&error.to_string()));
     }
-    let driver = Driver::bind(bind, config, packages)?;
+    let mut driver = Driver::bind(bind, config, packages)?;
+    tap.install(&mut driver, if json { |text| eprintln!("{text}") } else { line });
     let lines = read_lines(&driver);
     Notifier { driver, answer, json, packages: names, lines, drops: Default::default() }.run()
 }

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use driver::Driver;
-use driver::cli::{Args, Report, failed, local_towards, wrong};
+use driver::cli::{Args, Report, Wiretap, failed, line, local_towards, wrong};
 use sip_events::digest::{Credentials, Secret};
 use sip_events::wire::{Host, UriBuf};
 use sip_events::{
@@ -23,13 +23,16 @@ usage: watch URI [options]
   --expires SECONDS         duration to ask for (the package's default)
   --accept TYPE             media type to accept; may be repeated
   --from URI                who we are (sip:watch@our-address)
-  --bind IP:PORT            our address (the one towards the server, any port)
+  --bind HOST:PORT          our address (the one towards the server, any port)
   --transport udp|tcp       transport (udp)
+  --outbound HOST:PORT      send by way of this proxy; a URI, if more is to be said (no ;lr: a strict router)
   --fetch                   ask for the state once
   --notifies N              unsubscribe after N NOTIFYs
   --seconds S               unsubscribe after S seconds
   --user NAME               user, for whoever asks for credentials
   --password PASSWORD       password
+  --ladder                  draw the messages (to standard error with --json)
+  --pcap FILE               record the messages in a capture file
   --json                    one JSON object a line
 Exit code: 0 ended as asked, 1 failed or ended by the notifier for good, 2 wrong usage.";
 
@@ -45,6 +48,8 @@ struct Options {
     seconds: Option<u64>,
     user: Option<String>,
     password: String,
+    outbound: Option<String>,
+    tap: Wiretap,
     json: bool,
 }
 
@@ -62,6 +67,8 @@ fn options() -> Options {
         seconds: None,
         user: None,
         password: String::new(),
+        outbound: None,
+        tap: Wiretap::default(),
         json: false,
     };
     while let Some(arg) = args.next() {
@@ -70,7 +77,7 @@ fn options() -> Options {
             "--expires" => o.expires = Some(args.parsed(&arg)),
             "--accept" => o.accept.push(args.value(&arg)),
             "--from" => o.from = Some(args.value(&arg)),
-            "--bind" => o.bind = Some(args.parsed(&arg)),
+            "--bind" => o.bind = Some(args.address(&arg)),
             "--transport" => match args.value(&arg).as_str() {
                 "udp" => o.tcp = false,
                 "tcp" => o.tcp = true,
@@ -81,6 +88,12 @@ fn options() -> Options {
             "--seconds" => o.seconds = Some(args.parsed(&arg)),
             "--user" => o.user = Some(args.value(&arg)),
             "--password" => o.password = args.value(&arg),
+            "--outbound" => {
+                let proxy = args.value(&arg);
+                o.outbound = Some(if proxy.starts_with("sip") { proxy } else { format!("sip:{proxy};lr") });
+            }
+            "--ladder" => o.tap.ladder = true,
+            "--pcap" => o.tap.pcap = Some(args.value(&arg)),
             "--json" => o.json = true,
             uri if !uri.starts_with("--") && o.uri.is_empty() => o.uri = uri.into(),
             other => wrong(&format!("{other} is no option")),
@@ -94,7 +107,8 @@ fn options() -> Options {
 
 /// An address of ours that the server can reach.
 fn bind_address(o: &Options) -> SocketAddr {
-    let uri = UriBuf::try_from(o.uri.as_str()).unwrap_or_else(|_| wrong(&format!("{} is not a URI", o.uri)));
+    let first = o.outbound.as_ref().unwrap_or(&o.uri);
+    let uri = UriBuf::try_from(first.as_str()).unwrap_or_else(|_| wrong(&format!("{first} is not a URI")));
     let port = uri.as_uri().port().unwrap_or(5060);
     let remote = match uri.as_uri().host() {
         Some(Host::V4(ip)) => Some(SocketAddr::new(ip.into(), port)),
@@ -105,11 +119,11 @@ fn bind_address(o: &Options) -> SocketAddr {
         None => None,
     };
     let towards = remote.and_then(local_towards);
-    o.bind.or(towards).unwrap_or_else(|| failed(&format!("{} cannot be reached; give --bind", o.uri)))
+    o.bind.or(towards).unwrap_or_else(|| failed(&format!("{first} cannot be reached; give --bind")))
 }
 
 fn main() -> io::Result<()> {
-    let o = options();
+    let mut o = options();
     let bind = bind_address(&o);
     let package = o.event.split(';').next().unwrap_or_default().trim().to_string();
     let mut packages = Packages::standard();
@@ -125,8 +139,9 @@ fn main() -> io::Result<()> {
     let config = config.unwrap_or_else(|error| wrong(&format!("{from}: {error}")));
     let request = request(&o).unwrap_or_else(|error| wrong(&format!("{} {}: {error}", o.uri, o.event)));
     let mut driver = Driver::bind(bind, config, packages)?;
+    std::mem::take(&mut o.tap).install(&mut driver, if o.json { |text| eprintln!("{text}") } else { line });
     let id = driver.endpoint.subscribe(driver.now(), request).unwrap_or_else(|error| failed(&error.to_string()));
-    let mut watch = Watch { id, json: o.json, limit: o.notifies, seen: 0, leaving: false };
+    let mut watch = Watch { id, forks: vec![id], code: 0, json: o.json, limit: o.notifies, seen: 0, leaving: false };
     let mut stop = o.seconds.map(|s| driver.now() + Duration::from_secs(s));
     let mut events = driver.drain();
     loop {
@@ -153,6 +168,9 @@ fn request(o: &Options) -> Result<Subscribe, Misuse> {
     for media_type in &o.accept {
         request = request.accept(media_type)?;
     }
+    if let Some(proxy) = &o.outbound {
+        request = request.route(&format!("{proxy}{}", if o.tcp { transport } else { "" }))?;
+    }
     if let Some(user) = &o.user {
         request = request.credentials(Credentials::new(user, Secret::password(&o.password))?)?;
     }
@@ -161,6 +179,9 @@ fn request(o: &Options) -> Result<Subscribe, Misuse> {
 
 struct Watch {
     id: SubscriptionId,
+    /// The subscription and its forks, as far as they have not ended.
+    forks: Vec<SubscriptionId>,
+    code: i32,
     json: bool,
     limit: Option<u32>,
     seen: u32,
@@ -198,7 +219,10 @@ impl Watch {
                 line.number("cseq", cseq).body(data).print();
                 self.seen += 1;
             }
-            Event::Forked { child, .. } => report("forked").text("child", &child.to_string()).print(),
+            Event::Forked { child, .. } => {
+                self.forks.push(child);
+                report("forked").text("child", &child.to_string()).print();
+            }
             Event::Challenge { realm, .. } => {
                 report("challenged").text("realm", &String::from_utf8_lossy(&realm)).print();
             }
@@ -214,8 +238,12 @@ impl Watch {
                 let again = retry != Retry::Never;
                 self.ended(&why).flag("will_retry", false).flag("may_retry", again).print();
                 let as_asked = matches!(why, Ending::Unsubscribed | Ending::Fetched) || self.leaving;
+                self.forks.retain(|fork| *fork != subscription);
                 if subscription == self.id {
-                    return Some(i32::from(!as_asked));
+                    self.code = i32::from(!as_asked);
+                }
+                if self.forks.is_empty() {
+                    return Some(self.code);
                 }
             }
             _ => {}

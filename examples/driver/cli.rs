@@ -2,13 +2,15 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use sip_events::Flow;
+
+pub mod ladder;
+pub mod pcap;
 
 /// Arguments not read yet.
 pub struct Args(VecDeque<String>);
-
-/// Options of the contract that are not there yet.
-const LATER: [&str; 2] = ["--outbound", "--ladder"];
 
 impl Args {
     /// The program's arguments. `--help` prints `usage` and ends the program.
@@ -22,11 +24,7 @@ impl Args {
     }
 
     pub fn next(&mut self) -> Option<String> {
-        let arg = self.0.pop_front()?;
-        if LATER.contains(&arg.as_str()) {
-            wrong(&format!("{arg} comes in a later version"));
-        }
-        Some(arg)
+        self.0.pop_front()
     }
 
     /// The value of the option `name`.
@@ -34,9 +32,51 @@ impl Args {
         self.0.pop_front().unwrap_or_else(|| wrong(&format!("{name} needs a value")))
     }
 
+    /// The address that a value `HOST:PORT` names; `HOST` may be a name, and without a port it is 5060.
+    pub fn address(&mut self, name: &str) -> SocketAddr {
+        let value = self.value(name);
+        let found = value.to_socket_addrs().or_else(|_| (value.trim_matches(['[', ']']), 5060).to_socket_addrs());
+        let first = found.ok().and_then(|mut found| found.next());
+        first.unwrap_or_else(|| wrong(&format!("{name}: no address is known for {value}")))
+    }
+
     pub fn parsed<T: std::str::FromStr>(&mut self, name: &str) -> T {
         let value = self.value(name);
         value.parse().unwrap_or_else(|_| wrong(&format!("{name}: {value} is not a value for it")))
+    }
+}
+
+/// What shows or records the messages, and how requests leave.
+#[derive(Default)]
+pub struct Wiretap {
+    pub ladder: bool,
+    pub pcap: Option<String>,
+    /// Where all requests go that leave as datagrams.
+    pub outbound: Option<SocketAddr>,
+}
+
+impl Wiretap {
+    /// Installs it; `out` gets the lines of the ladder.
+    pub fn install(self, driver: &mut super::Driver, out: fn(&str)) {
+        let mut ladder = self.ladder.then(|| ladder::Ladder::new(out));
+        let mut pcap = self.pcap.map(|file| match pcap::Pcap::create(&file) {
+            Ok(pcap) => pcap,
+            Err(error) => failed(&format!("{file}: {error}")),
+        });
+        driver.trace = Box::new(move |sent, flow: &mut Flow, bytes| {
+            if let Some(outbound) = self.outbound.filter(|_| sent && flow.stream.is_none()) {
+                // Responses go where their requests came from.
+                if !bytes.starts_with(b"SIP/2.0 ") {
+                    flow.remote = outbound;
+                }
+            }
+            if let Some(ladder) = &mut ladder {
+                ladder.message(sent, flow, bytes);
+            }
+            if let Some(Err(error)) = pcap.as_mut().map(|pcap| pcap.message(sent, flow, bytes)) {
+                failed(&format!("--pcap: {error}"));
+            }
+        });
     }
 }
 

@@ -5,14 +5,14 @@ use sip_events::{
     ResolveFailure, Seed, StreamId, wire::Transport,
 };
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
-use std::time::{Duration, Instant as Now};
-use std::{collections::HashMap, io, io::Read, io::Write, sync::Arc, sync::mpsc};
+use std::{collections::HashMap, io, io::Read, io::Write, sync::Arc, sync::mpsc, time::Duration, time::Instant as Now};
 pub mod cli;
 pub type Job = Box<dyn FnOnce(&mut Driver) + Send>;
+pub type Trace = Box<dyn FnMut(bool, &mut Flow, &[u8])>;
 
 pub struct Driver {
     pub endpoint: Endpoint,
-    pub trace: fn(bool, &[u8]), // sees every message; true: it was sent
+    pub trace: Trace, // sees all bytes; true: they are sent, where it says
     local: SocketAddr,
     clock: Clock,
     udp: UdpSocket,
@@ -30,9 +30,9 @@ impl Driver {
         let mut add = |transport| endpoint.add_local(transport, local, None, None).map_err(io::Error::other);
         add(Transport::Udp).and_then(|()| add(Transport::Tcp))?;
         let (connections, jobs, next_stream) = (HashMap::new(), mpsc::sync_channel(256), 1);
-        let driver = Self { endpoint, trace: |_, _| {}, local, clock, udp, jobs, connections, next_stream };
-        driver.spawn(move |put| listener.incoming().flatten().for_each(|s| put(Box::new(|d| d.open(None, s)))));
-        Ok(driver)
+        let this = Self { endpoint, trace: Box::new(|_, _, _| ()), local, clock, udp, jobs, connections, next_stream };
+        this.spawn(move |put| listener.incoming().flatten().for_each(|s| put(Box::new(|d| d.open(None, s)))));
+        Ok(this)
     }
 
     /// Runs `work` on a thread of its own; what it puts runs on the loop.
@@ -58,7 +58,7 @@ impl Driver {
         let (mut buffer, sleep) = ([0; 65_535], wake.map_or(Duration::from_secs(60), |at| at - self.now()));
         self.udp.set_read_timeout(Some(sleep.max(Duration::from_millis(1))))?;
         if let Ok((len @ 1.., from)) = self.udp.recv_from(&mut buffer) {
-            (self.trace)(false, &buffer[..len]);
+            (self.trace)(false, &mut Flow::udp(self.local, from), &buffer[..len]);
             let _ = self.endpoint.handle_message(self.now(), Flow::udp(self.local, from), &buffer[..len]);
         }
         while let Ok(job) = self.jobs.1.try_recv() {
@@ -72,9 +72,9 @@ impl Driver {
     /// Sends what is due, and does what the endpoint asks of its driver.
     pub fn drain(&mut self) -> Vec<Event> {
         let (mut events, mut buffer) = (Vec::new(), Vec::with_capacity(2048));
-        while let Some(transmit) = self.endpoint.poll_transmit(self.now(), &mut buffer) {
+        while let Some(mut transmit) = self.endpoint.poll_transmit(self.now(), &mut buffer) {
             transmit.append_body(&mut buffer);
-            (self.trace)(true, &buffer);
+            (self.trace)(true, &mut transmit.flow, &buffer);
             match transmit.flow.stream {
                 Some(id) => self.write(id, &buffer),
                 None if self.udp.send_to(&buffer, transmit.flow.remote).is_ok() => {}
@@ -120,7 +120,7 @@ impl Driver {
             while let Ok(len @ 1..) = reader.read(&mut buffer) {
                 let bytes = buffer[..len].to_vec();
                 put(Box::new(move |d| {
-                    (d.trace)(false, &bytes);
+                    (d.trace)(false, &mut flow.clone(), &bytes);
                     _ = d.endpoint.handle_stream(d.now(), id, &bytes);
                 }));
             }

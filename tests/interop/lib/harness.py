@@ -249,20 +249,29 @@ class Context:
     def _example(self, name):
         return os.path.join(self.options.bin, name)
 
+    def _recorded(self, name):
+        """The arguments that make an example record and draw its messages; the drawing goes to its stderr."""
+        path = os.path.join(self.dir, f"{name}-{self._counts[name] + 1}.pcap")
+        return path, ["--json", "--ladder", "--pcap", path]
+
     def watch(self, uri, *args, transport="udp", user="watcher"):
         port = free_port()
-        return self.start(JsonProcess, "watch", [
+        path, record = self._recorded("watch")
+        process = self.start(JsonProcess, "watch", [
             self._example("watch"), uri, "--from", f"sip:{user}@{LOOPBACK}", "--bind", f"{LOOPBACK}:{port}",
-            "--transport", transport, "--json", *args,
+            "--transport", transport, *record, *args,
         ])
+        process.port, process.pcap = port, path
+        return process
 
     def notifier(self, *args):
         """Starts the notifier example; its port is in `.port`. It is ready once TCP answers (UDP is on the same port)."""
         port = free_port()
+        path, record = self._recorded("notifier")
         process = self.start(JsonProcess, "notifier", [
-            self._example("notifier"), "--bind", f"{LOOPBACK}:{port}", "--json", *args,
+            self._example("notifier"), "--bind", f"{LOOPBACK}:{port}", *record, *args,
         ])
-        process.port = port
+        process.port, process.pcap = port, path
         wait_listening(process, port)
         return process
 
@@ -282,6 +291,24 @@ class Context:
         process.errors_path = os.path.join(self.dir, f"{name}.errors")
         if wait:
             self.sipp_done(process, seconds)
+        return process
+
+    def play(self, scenario, peer_port=None, *, transport="udp", resource="alice", calls=1, seconds=20, name="sipp", args=()):
+        """Runs a scenario written by `scenario`: as a client of `peer_port`, or, without one, as a server, whose port is
+        `.port`. `calls`: how many Call-IDs it serves."""
+        port = free_port()
+        path = self.file(f"{name}.xml", scenario.xml())
+        argv = [
+            "sipp", *([f"{LOOPBACK}:{peer_port}"] if peer_port else []), "-sf", path, "-m", calls, "-i", LOOPBACK, "-p", port,
+            "-ci", LOOPBACK, "-mi", LOOPBACK, "-t", {"udp": "u1", "tcp": "t1"}[transport], "-s", resource, "-nostdin", "-nr",
+            "-timeout", f"{seconds}s", "-timeout_error", "-trace_err", "-error_file", f"{name}.errors", "-trace_msg",
+            "-message_file", f"{name}.messages", *args,
+        ]
+        process = self.start(Process, name, argv, cwd=self.dir)
+        process.port, process.seconds = port, seconds
+        process.errors_path = os.path.join(self.dir, f"{name}.errors")
+        if not peer_port:
+            wait_bound(process, transport, port)
         return process
 
     def sipp_done(self, process, seconds=20):
@@ -309,6 +336,17 @@ def wait_listening(process, port, seconds=5):
             time.sleep(0.05)
     last = process.stderr().strip().splitlines()
     raise Failed(f"{process.name} did not come up: {last[-1] if last else 'no word on stderr'}")
+
+
+def wait_bound(process, transport, port, seconds=5):
+    """Until somebody has bound the port: of a program that a probe would disturb."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.running():
+        with open(f"/proc/net/{transport}") as table:
+            if any(line.split()[1].endswith(f":{port:04X}") for line in list(table)[1:]):
+                return
+        time.sleep(0.02)
+    raise Failed(f"{process.name} did not bind its port")
 
 
 Check = collections.namedtuple("Check", "name run")
