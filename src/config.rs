@@ -228,6 +228,10 @@ pub struct Limits {
     /// above it 503 with Retry-After. A proxy in front of many subscribers is
     /// one source.
     pub watchers_per_source: u32,
+    /// Subscriptions in one dialog, where
+    /// [`DialogSharing::Allow`] lets a peer have several; above it 503 with
+    /// Retry-After.
+    pub usages: u32,
     /// Resources; above it `add_resource` gives `Misuse::Limit`.
     pub resources: u32,
     /// SUBSCRIBEs that await the application's decision; above it 503 with
@@ -289,6 +293,7 @@ impl Default for Limits {
             watchers: 100_000,
             watchers_per_resource: 100_000,
             watchers_per_source: 100_000,
+            usages: 16,
             resources: 100_000,
             incoming: 1_000,
             events: 10_000,
@@ -340,11 +345,16 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// For peers of RFC 3265: its table of NOTIFY failures, and route sets as
-    /// its proxies record them. What those peers send otherwise (202, NOTIFYs
+    /// For peers of RFC 3265: its table of NOTIFY failures, route sets as its
+    /// proxies record them, and several subscriptions in one dialog. What those peers send otherwise (202, NOTIFYs
     /// without `expires`) is understood in any case.
     pub fn rfc3265() -> Self {
-        Self { dialect: Dialect::Rfc3265, route_set: RouteSet::NotifyOrResponse, ..Self::default() }
+        Self {
+            dialect: Dialect::Rfc3265,
+            route_set: RouteSet::NotifyOrResponse,
+            dialog_sharing: DialogSharing::Allow,
+            ..Self::default()
+        }
     }
 }
 
@@ -399,6 +409,10 @@ pub enum DialogSharing {
     /// 403 (RFC 6665 section 4.5.2).
     #[default]
     Refuse,
+    /// It may: the application is asked, as for any other. The
+    /// subscriptions share CSeq, route set and remote target; each has its own
+    /// state, and the dialog lives as long as one is left.
+    Allow,
 }
 
 /// Where a NOTIFY over datagrams goes.

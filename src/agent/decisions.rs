@@ -1,18 +1,19 @@
 //! What the application says to a SUBSCRIBE, and what follows.
 
+use alloc::boxed::Box;
 use core::time::Duration;
 
 use super::Agent;
-use super::incoming::may_refuse;
+use super::incoming::{Incoming, may_refuse};
 use super::list::Link;
 use super::message::{Tag, Token};
+use super::sharing::spare_dialog;
 use super::watchers::Watcher;
 use crate::Instant;
 use crate::UnknownResource;
-use crate::entropy::{Minted, Role};
 use crate::error::Misuse;
 use crate::flow::Flow;
-use crate::id::{IncomingId, ResourceId, WatcherId};
+use crate::id::{IncomingId, RawId, ResourceId, WatcherId};
 use crate::machine::notifier::{self, Grant};
 use crate::package::{Body, Reject, View};
 use crate::wire::StatusCode;
@@ -39,6 +40,9 @@ pub struct IncomingRef<'a> {
     pub expires: u32,
     /// The body.
     pub body: Option<&'a Body>,
+    /// A watcher in whose dialog it came, from a peer of RFC 3265
+    /// ([`DialogSharing::Allow`](crate::DialogSharing)).
+    pub shares: Option<WatcherId>,
 }
 
 /// What the application says to a SUBSCRIBE.
@@ -87,6 +91,7 @@ impl Agent {
             flow: incoming.flow,
             expires: incoming.expires,
             body: incoming.body.as_ref(),
+            shares: incoming.shares.and_then(|name| self.watchers.id_at(*self.members(name).first()?)).map(WatcherId),
         })
     }
 
@@ -136,6 +141,11 @@ impl Agent {
         };
         self.incoming_timers.set(id.0.slot, None);
         let Some(incoming) = self.incoming.remove(id.0.slot) else { return Err(Misuse::StaleId) };
+        let nonce = self.entropy.next_u64();
+        let host = incoming.shares.and_then(|name| self.watchers.at(*self.members(name).first()?));
+        let shared = host.map(|host| host.local_cseq);
+        // Anywhere in the lowest part of the range: 2^31 are never reached (RFC 3261 section 8.1.1.5).
+        let local_cseq = shared.unwrap_or_else(|| u32::from(self.entropy.next_u16()));
         let params = notifier::Params {
             granted,
             decision: grant,
@@ -147,7 +157,9 @@ impl Agent {
         let watcher = Watcher {
             machine: notifier::Subscription::new(now, &params),
             dialog: incoming.dialog,
-            nonce: self.entropy.next_u64(),
+            tag_slot: 0,
+            nonce: 0,
+            shared: false,
             user_data: 0,
             resource: resource.slot,
             position: u32::try_from(record.watchers.len()).unwrap_or(u32::MAX),
@@ -155,8 +167,7 @@ impl Agent {
             flow,
             destination: None,
             in_window: None,
-            // Anywhere in the lowest part of the range: 2^31 are never reached (RFC 3261 section 8.1.1.5).
-            local_cseq: u32::from(self.entropy.next_u16()),
+            local_cseq,
             remote_cseq: incoming.cseq,
             open: None,
             told: record.version_of(view),
@@ -175,13 +186,23 @@ impl Agent {
             trial: None,
             detour: None,
         };
-        let Some(id) = self.watchers.insert_with(|_| watcher) else { return Err(Misuse::Limit) };
+        let named = |id: RawId| {
+            let (tag_slot, nonce) = incoming.shares.unwrap_or((id.slot, nonce));
+            Watcher { tag_slot, nonce, ..watcher }
+        };
+        let Some(id) = self.watchers.insert_with(named) else { return Err(Misuse::Limit) };
         if let Some(record) = self.resources.get_mut(resource) {
             record.watchers.push(id.slot);
         }
-        let nonce = self.watchers.get(id).map_or(0, |w| w.nonce);
-        let tag = Tag(Minted { role: Role::Notifier, slot: id.slot, nonce });
-        let answer = self.acceptance(id.slot, granted, Some(tag), &incoming.info);
+        let tag = match incoming.shares {
+            Some(_) => {
+                self.join(id.slot);
+                self.retarget_siblings(id.slot);
+                None
+            }
+            None => self.watchers.get(id).map(|watcher| Tag(watcher.tag())),
+        };
+        let answer = self.acceptance(id.slot, granted, tag, &incoming.info);
         self.reply(incoming.token, answer);
         self.owe(id.slot);
         self.rearm_watcher(id.slot);
@@ -193,7 +214,8 @@ impl Agent {
     /// # Errors
     /// [`Misuse::StaleId`]; [`Misuse::BadValue`] for a status below 300, for 408
     /// (RFC 4320), for 423, which the durations decide, and for 401 and 407,
-    /// which need a challenge.
+    /// which need a challenge. In the dialog of another watcher, a status that
+    /// would end that too becomes 403 (RFC 5057 section 5.6).
     pub fn reject(&mut self, now: Instant, id: IncomingId, reject: Reject) -> Result<(), Misuse> {
         self.advance(now);
         if !may_refuse(reject.status) {
@@ -203,12 +225,19 @@ impl Agent {
             return Err(Misuse::StaleId);
         }
         let answer = self.rejection(&reject);
-        self.incoming_timers.set(id.0.slot, None);
-        if let Some(incoming) = self.incoming.remove(id.0.slot) {
-            self.sources.leave(&self.entropy, incoming.flow.remote.ip());
+        if let Some(incoming) = self.drop_incoming(id.0.slot) {
+            let answer = if incoming.shares.is_some() { spare_dialog(answer) } else { answer };
             self.reply(incoming.token, answer);
         }
         Ok(())
+    }
+
+    /// Takes an undecided SUBSCRIBE away, which then has no watcher.
+    pub(super) fn drop_incoming(&mut self, slot: u32) -> Option<Box<Incoming>> {
+        self.incoming_timers.set(slot, None);
+        let incoming = self.incoming.remove(slot)?;
+        self.sources.leave(&self.entropy, incoming.flow.remote.ip());
+        Some(incoming)
     }
 
     /// The stack can no longer answer a request: its transaction has ended, as
@@ -217,8 +246,7 @@ impl Agent {
     pub fn handle_unanswered(&mut self, token: Token) {
         let late = self.incoming.iter().find(|(_, incoming)| incoming.token == token).map(|(id, _)| id.slot);
         if let Some(slot) = late {
-            self.incoming_timers.set(slot, None);
-            self.incoming.remove(slot);
+            self.drop_incoming(slot);
         }
     }
 

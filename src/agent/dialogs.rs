@@ -134,6 +134,12 @@ impl Dialog {
         Ok(true)
     }
 
+    /// The same dialog as another usage of it has it.
+    pub(crate) fn for_event(&self, event: &[u8], target: Vec<u8>, limit: u16) -> Result<Self, TooLarge> {
+        let parts = DialogParts { target, routes: self.routes().to_vec(), event, ..self.parts() };
+        Self::new(&parts, limit)
+    }
+
     /// Replaces the route set.
     pub(crate) fn set_routes(&mut self, routes: Vec<u8>, limit: u16) -> Result<(), TooLarge> {
         let parts = DialogParts { target: self.target().to_vec(), routes, ..self.parts() };

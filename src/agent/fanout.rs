@@ -13,7 +13,6 @@ use super::message::{OutRequest, Outgoing, RequestId, Subject};
 use super::watchers::Watcher;
 use super::{Agent, SCAN_LIMIT};
 use crate::Instant;
-use crate::entropy::{Minted, Role};
 use crate::id::RawId;
 use crate::machine::notifier::{NotifyOut, Urgency};
 use crate::machine::{ReasonCode, Substate};
@@ -112,6 +111,9 @@ impl Agent {
                 return None;
             }
             self.unlink(slot);
+            if !owed && self.must_wait(slot) {
+                return None;
+            }
             if let Some(out) = self.send_notify(now, slot, head, urgency) {
                 return Some(out);
             }
@@ -152,6 +154,7 @@ impl Agent {
         }
         let watcher = self.watchers.at_mut(slot)?;
         watcher.local_cseq = watcher.local_cseq.saturating_add(1);
+        let shared = watcher.shared;
         watcher.open = Some(out.seq);
         watcher.open_numbered = matches!(rendered, Some(Rendered::Numbered { .. }));
         let (body, number) = match rendered {
@@ -164,7 +167,7 @@ impl Agent {
             Some(Rendered::Unchanged) => (resource.state(watcher.view).map(|(body, _)| body.clone()), None),
             None => (None, None),
         };
-        let tag = Minted { role: Role::Notifier, slot, nonce: watcher.nonce };
+        let tag = watcher.tag();
         let start = head.len();
         let mut placed =
             watcher.dialog.write_request(Method::Notify, tag, watcher.local_cseq, watcher.detour.as_deref(), head);
@@ -195,6 +198,9 @@ impl Agent {
             proven: self.watchers.at(slot)?.proven,
         };
         self.enter_window(now, id, out.seq, destination.unwrap_or(arrival));
+        if shared {
+            self.align(slot);
+        }
         self.rearm_watcher(slot);
         self.stats.requests_sent = self.stats.requests_sent.wrapping_add(1);
         Some(Outgoing::Request(request))

@@ -11,10 +11,10 @@ use bytes::Bytes;
 use super::dialogs::{self, Contact, Dialog, DialogParts};
 use super::message::{Origin, RequestId, Subject, Tag, Token};
 use super::resources::key_of;
+use super::sharing::Name;
 use super::{Agent, Answer};
 use crate::Instant;
 use crate::UnknownResource;
-use crate::entropy::{Minted, Role};
 use crate::error::{DropReason, Handled};
 use crate::event::Event;
 use crate::flow::Flow;
@@ -42,6 +42,20 @@ pub(crate) struct Incoming {
     pub(super) secure: bool,
     pub(super) body: Option<Body>,
     pub(super) deadline: Instant,
+    /// The dialog that it came in, if that exists already.
+    pub(super) shares: Option<Name>,
+}
+
+/// A SUBSCRIBE that would make a subscription.
+pub(super) struct Asked {
+    pub(super) package: PackageIndex,
+    pub(super) uri: String,
+    /// The canonical name of the resource.
+    pub(super) key: Vec<u8>,
+    pub(super) dialog: Dialog,
+    pub(super) secure: bool,
+    pub(super) shares: Option<Name>,
+    pub(super) cseq: u32,
 }
 
 /// Most bytes of tags that a 420 lists.
@@ -237,32 +251,29 @@ impl Agent {
         tag: &[u8],
         package: PackageIndex,
     ) -> Result<(), Answer> {
-        let slot = self.find_watcher(message, tag).ok_or_else(|| Answer::new(StatusCode::NO_SUCH_SUBSCRIPTION))?;
+        let gone = || Answer::new(StatusCode::NO_SUCH_SUBSCRIPTION);
+        let members = self.find_watchers(message, tag).ok_or_else(gone)?;
         let cseq = read::cseq(message).map_err(|_| Answer::new(StatusCode::BAD_REQUEST))?.number;
-        let watcher = self.watchers.at(slot).ok_or_else(|| Answer::new(StatusCode::NO_SUCH_SUBSCRIPTION))?;
+        let watcher = members.first().and_then(|slot| self.watchers.at(*slot)).ok_or_else(gone)?;
         // RFC 3261 section 12.2.2, and INT-14 for an equal number.
         if cseq <= watcher.remote_cseq {
             let mut answer = Answer::new(StatusCode::SERVER_INTERNAL_ERROR);
             answer.retry_after(0);
             return Err(answer);
         }
-        if watcher.machine.is_terminated() {
-            return Err(Answer::new(StatusCode::NO_SUCH_SUBSCRIPTION));
-        }
         // A subscription is the user's whose it is.
         if watcher.identity.is_some() && watcher.identity.as_deref() != from.identity.as_deref() {
             return Err(Answer::new(StatusCode::FORBIDDEN));
         }
-        let same = match (read::event(message), wire::Event::parse(watcher.dialog.event())) {
-            (Ok(Some(event)), Ok(own)) => event.matches(&own),
-            _ => false,
+        let slot = match read::event(message) {
+            Ok(Some(event)) => self.member_for(&members, &event),
+            _ => None,
         };
-        if !same {
-            // RFC 6665 section 4.5.2: a second usage in a dialog.
-            let mut answer = Answer::new(StatusCode::FORBIDDEN);
-            answer.reason = Some("Dialog Sharing Not Supported");
-            return Err(answer);
-        }
+        let over = |slot: &u32| self.watchers.at(*slot).is_none_or(|w| w.machine.is_terminated());
+        // The name of one that is over is free again (PEER-C14).
+        let Some(slot) = slot.filter(|slot| !over(slot)) else {
+            return self.further_usage(now, from, token, message, &members, package, cseq);
+        };
         let checked = self.check_subscribe(message, package, true)?;
         let target = match dialogs::contact(message) {
             Contact::Target(target) => Some(target),
@@ -293,8 +304,9 @@ impl Agent {
             return Err(Answer::new(StatusCode::NO_SUCH_SUBSCRIPTION));
         }
         watcher.dialog = dialog;
-        watcher.remote_cseq = cseq;
         watcher.media = checked.media;
+        self.set_remote_cseq(&members, cseq);
+        let Some(watcher) = self.watchers.at_mut(slot) else { return Err(gone()) };
         // INT-10: also where the NOTIFY that is owed now has to wait for its flow.
         let given_up = watcher.open.take().zip(self.watchers.id_at(slot));
         self.abandoned.extend(given_up.map(|(seq, id)| RequestId { subject: Subject::Watcher(id), seq }));
@@ -303,6 +315,7 @@ impl Agent {
         self.leave_window(slot);
         if moved {
             self.forget_destination(slot);
+            self.retarget_siblings(slot);
         }
         if let Some(watcher) = self.watchers.at_mut(slot) {
             let old = core::mem::replace(&mut watcher.flow, flow);
@@ -327,16 +340,6 @@ impl Agent {
         Ok(())
     }
 
-    /// The watcher whose dialog a request belongs to.
-    fn find_watcher<V: MessageView + ?Sized>(&self, message: &V, to_tag: &[u8]) -> Option<u32> {
-        let minted = Minted::read(to_tag).filter(|m| m.role == Role::Notifier)?;
-        let watcher = self.watchers.at(minted.slot).filter(|w| w.nonce == minted.nonce)?;
-        let from = read::from(message).ok()?;
-        let same = watcher.dialog.call_id() == read::call_id(message).ok()?
-            && watcher.dialog.remote_tag() == from.tag().unwrap_or_default();
-        same.then_some(minted.slot)
-    }
-
     #[allow(clippy::too_many_arguments)]
     fn first_subscribe<V: MessageView + ?Sized>(
         &mut self,
@@ -359,23 +362,7 @@ impl Agent {
             return Err(Answer::new(StatusCode::MESSAGE_TOO_LARGE));
         }
         let key = key_of(uri);
-        let resource = self.find_resource(package, &key);
-        match (resource, self.config.policy.unknown_resource) {
-            (None, UnknownResource::Refuse) => return Err(Answer::new(StatusCode::NOT_FOUND)),
-            (None, UnknownResource::Ask) if self.resources.is_full() => return Err(self.overload()),
-            _ => {}
-        }
-        let checked = self.check_subscribe(message, package, false)?;
-        if self.watchers.is_full() || self.incoming.is_full() || self.events_full() {
-            return Err(self.overload());
-        }
-        if resource.is_some_and(|resource| self.is_crowded(resource)) {
-            return Err(self.overload());
-        }
-        let source = from.flow.remote.ip();
-        if self.sources.count(&self.entropy, source) >= self.config.limits.watchers_per_source {
-            return Err(self.overload());
-        }
+        self.resource_for(package, &key)?;
         // RFC 3261 section 12.1.1.
         let first_hop = read::record_routes(message).next().and_then(Result::ok);
         let first_hop = first_hop.as_ref().map_or(target.as_slice(), NameAddr::uri);
@@ -389,26 +376,65 @@ impl Agent {
             remote_tag: remote.tag().unwrap_or_default(),
             target,
             routes: dialogs::record_routes(message).map_err(bad_request)?,
-            event: message.field(HeaderName::Event, 0).unwrap_or_default(),
+            event: dialog_event(message),
         };
         let dialog =
             Dialog::new(&parts, self.config.limits.dialog).map_err(|_| Answer::new(StatusCode::MESSAGE_TOO_LARGE))?;
+        let uri = String::from_utf8_lossy(uri.as_bytes()).into_owned();
+        let cseq = read::cseq(message).map_err(bad_request)?.number;
+        self.ask(now, from, token, message, Asked { package, uri, key, dialog, secure, shares: None, cseq })
+    }
+
+    /// What a SUBSCRIBE wants to watch, if that may be watched.
+    fn resource_for(&self, package: PackageIndex, key: &[u8]) -> Result<Option<RawId>, Answer> {
+        let resource = self.find_resource(package, key);
+        match (resource, self.config.policy.unknown_resource) {
+            (None, UnknownResource::Refuse) => Err(Answer::new(StatusCode::NOT_FOUND)),
+            (None, UnknownResource::Ask) if self.resources.is_full() => Err(self.overload()),
+            _ => Ok(resource),
+        }
+    }
+
+    /// Judges a SUBSCRIBE that would make a subscription, and puts it to the
+    /// application.
+    pub(super) fn ask<V: MessageView + ?Sized>(
+        &mut self,
+        now: Instant,
+        from: &Origin,
+        token: Token,
+        message: &V,
+        asked: Asked,
+    ) -> Result<(), Answer> {
+        let resource = self.resource_for(asked.package, &asked.key)?;
+        let checked = self.check_subscribe(message, asked.package, false)?;
+        if self.watchers.is_full() || self.incoming.is_full() || self.events_full() {
+            return Err(self.overload());
+        }
+        if resource.is_some_and(|resource| self.is_crowded(resource)) {
+            return Err(self.overload());
+        }
+        let source = from.flow.remote.ip();
+        if self.sources.count(&self.entropy, source) >= self.config.limits.watchers_per_source {
+            return Err(self.overload());
+        }
+        let Asked { package, uri, key, dialog, secure, shares, cseq } = asked;
         let incoming = Incoming {
             token,
             package,
             resource,
             key,
-            uri: String::from_utf8_lossy(uri.as_bytes()).into_owned(),
+            uri,
             dialog,
             flow: from.flow,
             identity: from.identity.clone(),
             info: from.info.clone(),
             expires: checked.expires,
-            cseq: read::cseq(message).map_err(bad_request)?.number,
+            cseq,
             media: checked.media,
             secure,
             body: checked.body,
             deadline: now + self.config.timers.decision,
+            shares,
         };
         let deadline = incoming.deadline;
         let id = self.incoming.insert_with(|_| Box::new(incoming)).ok_or_else(|| self.overload())?;
@@ -439,6 +465,11 @@ impl Agent {
         answer.authentication_info(info);
         answer
     }
+}
+
+/// The value of Event as a dialog keeps it.
+pub(super) fn dialog_event<V: MessageView + ?Sized>(message: &V) -> &[u8] {
+    message.field(HeaderName::Event, 0).unwrap_or_default()
 }
 
 /// Whether a bare answer with this status is a sound refusal: RFC 4320 section

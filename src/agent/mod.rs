@@ -24,6 +24,7 @@ mod resources;
 mod response_routes;
 mod retry;
 mod sending;
+mod sharing;
 mod snapshot;
 mod sources;
 mod subscribe;
@@ -139,6 +140,7 @@ pub struct Agent {
     orphans: VecDeque<RawId>,
     subscriptions: Arena<Subscription>,
     watchers: Arena<Watcher>,
+    shares: sharing::Shares,
     resources: Arena<Resource>,
     resource_index: HashTable<u32>,
     incoming: Arena<Box<Incoming>>,
@@ -188,6 +190,7 @@ impl Agent {
             orphans: VecDeque::new(),
             subscriptions: Arena::new(limits.subscriptions),
             watchers: Arena::new(limits.watchers),
+            shares: sharing::Shares::new(),
             resources: Arena::new(limits.resources),
             resource_index: HashTable::new(),
             incoming: Arena::new(limits.incoming),
@@ -235,9 +238,7 @@ impl Agent {
             Some(Minted { role: Role::Subscriber, slot, nonce }) => {
                 self.attempts.at(slot).is_some_and(|a| a.nonce == nonce)
             }
-            Some(Minted { role: Role::Notifier, slot, nonce }) => {
-                self.watchers.at(slot).is_some_and(|w| w.nonce == nonce)
-            }
+            Some(Minted { role: Role::Notifier, slot, nonce }) => !self.members((slot, nonce)).is_empty(),
             _ => false,
         }
     }
@@ -541,9 +542,7 @@ impl Agent {
         self.closing = Some(how);
         let incoming: Vec<u32> = self.incoming.iter().map(|(id, _)| id.slot).collect();
         for slot in incoming {
-            self.incoming_timers.set(slot, None);
-            if let Some(incoming) = self.incoming.remove(slot) {
-                self.sources.leave(&self.entropy, incoming.flow.remote.ip());
+            if let Some(incoming) = self.drop_incoming(slot) {
                 let answer = self.overload();
                 self.reply(incoming.token, answer);
             }

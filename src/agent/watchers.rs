@@ -24,8 +24,12 @@ use crate::wire::{MessageView, StatusCode, read};
 pub(crate) struct Watcher {
     pub(crate) machine: notifier::Subscription,
     pub(crate) dialog: Dialog,
+    /// The slot that our tag names: that of the dialog's first watcher.
+    pub(crate) tag_slot: u32,
     /// The unpredictable half of our tag.
     pub(crate) nonce: u64,
+    /// Its dialog has, or had, another watcher.
+    pub(crate) shared: bool,
     pub(crate) user_data: u64,
     pub(crate) resource: u32,
     /// Its place in the resource's list.
@@ -260,6 +264,9 @@ impl Agent {
         let Some(id) = self.watchers.id_at(slot) else { return };
         let Some(watcher) = self.watchers.remove(slot) else { return };
         self.note(WatcherId(id));
+        if watcher.shared {
+            self.leave(watcher.dialog_name(), slot);
+        }
         self.forget_call(watcher.dialog.call_id());
         if let Some(seq) = watcher.open {
             self.abandoned.push_back(RequestId { subject: Subject::Watcher(id), seq });
@@ -336,6 +343,7 @@ impl Agent {
             self.take_info(whose, message);
         }
         self.report_notify(report, slot, cseq, Told::Answered(status));
+        let siblings = self.siblings(slot);
         let result = match effect {
             NotifyEffect::Delivered => NotifyResult::Delivered,
             NotifyEffect::EndUsage | NotifyEffect::EndDialog => NotifyResult::Ended,
@@ -343,6 +351,9 @@ impl Agent {
             NotifyEffect::Keep | NotifyEffect::Redirect | NotifyEffect::Challenge => NotifyResult::Kept { retry_after },
         };
         self.finish_notify(now, slot, seq, result);
+        if effect == NotifyEffect::EndDialog {
+            self.dialog_refused(siblings, status);
+        }
     }
 
     pub(super) fn notify_failed(&mut self, now: Instant, slot: u32, seq: u32, why: Failure) {
@@ -376,7 +387,9 @@ impl Agent {
         if let Some(watcher) = self.watchers.at_mut(slot) {
             watcher.machine.handle_notify_result(now, seq, result);
         }
+        let siblings = self.siblings(slot);
         self.settle_watcher(now, slot);
+        self.wake(&siblings);
     }
 
     fn report_notify(&mut self, report: bool, slot: u32, cseq: u32, result: Told) {
@@ -387,6 +400,11 @@ impl Agent {
 
     /// A new remote target: where it leads has to be found anew.
     pub(super) fn retarget_watcher(&mut self, slot: u32, target: Vec<u8>) {
+        self.retarget_one(slot, target);
+        self.retarget_siblings(slot);
+    }
+
+    pub(super) fn retarget_one(&mut self, slot: u32, target: Vec<u8>) {
         let limit = self.config.limits.dialog;
         let Some(watcher) = self.watchers.at_mut(slot) else { return };
         if watcher.dialog.set_target(target, limit) == Ok(true) {

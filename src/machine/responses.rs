@@ -104,7 +104,7 @@ pub const fn is_fatal(status: u16) -> bool {
 
 /// Fatal codes that take the dialog along (RFC 5057 5.1). 502 is not among
 /// them: RFC 6665 leaves it out (INT-8).
-const fn ends_dialog(status: u16) -> bool {
+pub(crate) const fn ends_dialog(status: u16) -> bool {
     matches!(status, 404 | 410 | 416 | 482..=485 | 604)
 }
 

@@ -188,6 +188,7 @@ fields!(Limits {
     watchers,
     watchers_per_resource,
     watchers_per_source,
+    usages,
     resources,
     incoming,
     events,

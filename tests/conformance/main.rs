@@ -28,5 +28,6 @@ mod rfc6665_4_5;
 mod rfc6665_5;
 mod rfc6665_8;
 mod rulings;
+mod sharing;
 mod subscriber_machine;
 mod subscriber_tables;

@@ -69,6 +69,7 @@ impl Agent {
             orphans,
             subscriptions,
             watchers,
+            shares: _,
             resources,
             resource_index: _,
             incoming,
@@ -192,6 +193,7 @@ impl Agent {
             secure,
             body,
             deadline,
+            shares,
         } = incoming;
         w.ident(&token.0);
         w.put(&package.0);
@@ -212,6 +214,7 @@ impl Agent {
         w.put(secure);
         w.put(body);
         w.put(deadline);
+        self.put_share(w, *shares);
     }
 
     /// Whether nothing is queued, in flight or undecided.

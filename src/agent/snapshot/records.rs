@@ -15,6 +15,7 @@ use super::super::list::{Link, Queue};
 use super::super::resources::{Resource, ViewState};
 use super::super::response_routes::ResponseRoutes;
 use super::super::retry::Governor;
+use super::super::sharing::Name;
 use super::super::subscribe::Subscribe;
 use super::super::subscriptions::{Attempt, CALL_ID_LEN, Subscription};
 use super::super::watchers::Watcher;
@@ -410,7 +411,9 @@ impl Agent {
         let Watcher {
             machine,
             dialog,
+            tag_slot,
             nonce,
+            shared,
             user_data,
             resource,
             position: _,
@@ -442,6 +445,11 @@ impl Agent {
         w.put(machine);
         put_dialog(w, dialog);
         w.ident(nonce);
+        w.put(shared);
+        w.ident(tag_slot);
+        if w.is(Mode::Behaviour) {
+            self.put_share(w, shared.then_some(watcher.dialog_name()));
+        }
         w.put(user_data);
         self.put_flow_if_any(w, Some(*flow));
         self.put_flow_if_any(w, destination.filter(|_| detour.is_none() || !w.is(Mode::Saved)));
@@ -475,12 +483,21 @@ impl Agent {
         }
     }
 
+    /// Whose dialog it is: that of the first who shares it.
+    pub(super) fn put_share(&self, w: &mut Writer<'_>, name: Option<Name>) {
+        let first = name.and_then(|name| self.members(name).first().copied());
+        w.put(&first.is_some());
+        if let Some(first) = first {
+            w.slot(Table::Watchers, first);
+        }
+    }
+
     pub(super) fn get_watcher(&self, r: &mut Reader<'_>) -> Result<ReadWatcher, RestoreError> {
         let known = get_package(r)?;
         let media_types = known.media.clone();
         let machine = r.get()?;
         let dialog = get_dialog(r, self.config.limits.dialog)?;
-        let (nonce, user_data) = (r.get()?, r.get()?);
+        let (nonce, shared, tag_slot, user_data) = (r.get()?, r.get()?, r.get()?, r.get()?);
         let flow: Option<ReadFlow> = r.get()?;
         let destination = r.get()?;
         let (local_cseq, remote_cseq, told, numbered, view) = (r.get()?, r.get()?, r.get()?, r.get()?, r.get()?);
@@ -488,7 +505,9 @@ impl Agent {
         let watcher = Watcher {
             machine,
             dialog,
+            tag_slot,
             nonce,
+            shared,
             user_data,
             resource: u32::MAX,
             position: u32::MAX,

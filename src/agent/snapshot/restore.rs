@@ -9,6 +9,7 @@ use core::time::Duration;
 use super::super::Agent;
 use super::super::flows::FlowId;
 use super::super::resources::Resource;
+use super::super::watchers::Watcher;
 use super::records::{ReadFlow, ReadSubscription, ReadWatcher, get_packages, put_packages};
 use crate::Instant;
 use crate::codec::{Reader, Writer};
@@ -177,10 +178,39 @@ impl Agent {
         for (resource, _, watcher) in seats {
             self.seat_watcher(watcher, resource)?;
         }
+        self.link_dialogs()?;
         for slot in 0..self.resources.slots() {
             self.retire(slot);
         }
         Ok(())
+    }
+
+    /// Brings together the watchers that share a dialog.
+    fn link_dialogs(&mut self) -> Result<(), RestoreError> {
+        for slot in 0..self.watchers.slots() {
+            let Some(watcher) = self.watchers.at(slot) else { continue };
+            self.fits_dialog(watcher, slot)?;
+            if watcher.shared {
+                self.join(slot);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a watcher that was read can be in the dialog that it names.
+    pub(super) fn fits_dialog(&self, watcher: &Watcher, slot: u32) -> Result<(), RestoreError> {
+        if !watcher.shared {
+            return if watcher.tag_slot == slot { Ok(()) } else { Err(RestoreError::Malformed) };
+        }
+        let others = self.shares.get(&watcher.dialog_name()).cloned().unwrap_or_default();
+        let mut others = others.iter().filter(|other| **other != slot).peekable();
+        let (dialog, first) = (&watcher.dialog, others.peek().and_then(|other| self.watchers.at(**other)));
+        if first.is_some_and(|w| (w.dialog.call_id(), w.dialog.remote_tag()) != (dialog.call_id(), dialog.remote_tag()))
+        {
+            return Err(RestoreError::Malformed);
+        }
+        let most = self.config.limits.usages as usize;
+        if others.count() >= most.max(1) { Err(RestoreError::Limit("usages")) } else { Ok(()) }
     }
 
     /// Makes the resource in `slot` known by its name, unless another has it.

@@ -135,9 +135,13 @@ impl Agent {
         if watcher.machine.is_gone() {
             return Err(RestoreError::Malformed);
         }
+        self.fits_dialog(&watcher, id.slot)?;
         let before = self.watchers.get(id).is_some();
         match self.watchers.get(id) {
-            Some(old) if old.nonce != watcher.nonce => return Err(RestoreError::Occupied),
+            Some(old) if old.shared != watcher.shared && !watcher.shared => return Err(RestoreError::Occupied),
+            Some(old) if old.dialog_name() != watcher.dialog_name() || old.dialog.event() != watcher.dialog.event() => {
+                return Err(RestoreError::Occupied);
+            }
             None if self.watchers.is_full() || id.slot >= self.config.limits.watchers => {
                 return Err(RestoreError::Limit("watchers"));
             }
@@ -162,7 +166,12 @@ impl Agent {
         };
         self.enter_source(watcher.flow);
         if before {
+            let shared = watcher.shared;
             self.exchange_watcher(id, watcher);
+            if shared {
+                self.join(id.slot);
+                self.retarget_siblings(id.slot);
+            }
             self.resume_watcher(id.slot);
             return Ok(WatcherId(id));
         }
@@ -186,8 +195,13 @@ impl Agent {
             watcher.told = own.wrapping_sub(1);
             watcher.machine.mark_dirty(self.now);
         }
+        let shared = watcher.shared;
         self.watchers.place(id, watcher);
         self.seat_watcher(id.slot, resource.slot)?;
+        if shared {
+            self.join(id.slot);
+            self.retarget_siblings(id.slot);
+        }
         self.resume_watcher(id.slot);
         Ok(WatcherId(id))
     }

@@ -14,6 +14,30 @@ pub(super) fn check(agent: &Agent) {
     resources(agent);
     timers(agent);
     sources(agent);
+    shares(agent);
+}
+
+/// Who shares a dialog is known, and agrees on what the dialog has once.
+fn shares(agent: &Agent) {
+    for (name, members) in &agent.shares {
+        assert!(!members.is_empty() && members.is_sorted());
+        let first = agent.watchers.at(members[0]).expect("a member lives");
+        for slot in members {
+            let member = agent.watchers.at(*slot).expect("a member lives");
+            assert_eq!((member.dialog_name(), member.shared), (*name, true));
+            assert_eq!((member.local_cseq, member.remote_cseq), (first.local_cseq, first.remote_cseq));
+            assert_eq!(member.dialog.target(), first.dialog.target());
+            assert_eq!(member.dialog.call_id(), first.dialog.call_id());
+        }
+    }
+    let shared = agent.watchers.iter().filter(|(_, w)| w.shared).count();
+    assert_eq!(agent.shares.values().map(|members| members.len()).sum::<usize>(), shared);
+    for (id, watcher) in agent.watchers.iter() {
+        assert!(watcher.shared || watcher.tag_slot == id.slot, "{id:?} is alone in another's dialog");
+    }
+    for (_, incoming) in agent.incoming.iter() {
+        assert!(incoming.shares.is_none_or(|name| agent.shares.contains_key(&name)));
+    }
 }
 
 fn sources(agent: &Agent) {

@@ -7,7 +7,7 @@ use crate::event::Event;
 use crate::flow::Flow;
 use crate::package::{Body, EventPackage, Expires, Forking, Packages, Reject, View};
 use crate::wire::StatusCode;
-use crate::{Failure, FlowGone, IncomingId, Instant, NotifyTimeout, Reason, UnknownResource};
+use crate::{DialogSharing, Failure, FlowGone, IncomingId, Instant, NotifyTimeout, Reason, UnknownResource};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
@@ -85,12 +85,16 @@ impl Walk {
         let mut packages = Packages::new();
         packages.register(Any).unwrap();
         let mut random = Random(seed);
-        let (gone, keep, small) = (random.next(2), random.next(2), random.next(3));
+        let (gone, keep, small, sharing) = (random.next(2), random.next(2), random.next(3), random.next(2));
         let rig = Rig::with(
             |mut config| {
                 config.policy.unknown_resource = UnknownResource::Ask;
                 config.policy.flow_gone = if gone == 0 { FlowGone::Reconnect } else { FlowGone::Remove };
                 config.policy.notify_timeout = if keep == 0 { NotifyTimeout::Remove } else { NotifyTimeout::Keep };
+                if sharing == 0 {
+                    config.policy.dialog_sharing = DialogSharing::Allow;
+                    config.limits.usages = 2 + u32::try_from(small).unwrap();
+                }
                 if small == 0 {
                     config.limits.notify_window = 3;
                     config.limits.notify_window_per_flow = 1;
@@ -233,10 +237,12 @@ impl Walk {
                         let mut again = Peer { tag: Some(tag.into()), cseq: self.cseq, ..peer };
                         again.contact = format!("sip:w@192.0.2.{host}");
                         let expires = self.random.pick(&[0, 1, 60, 600]).unwrap();
-                        let text = again.subscribe(expires, "");
+                        let event = self.random.pick(&["presence", "presence;id=1", "presence;id=2"]).unwrap();
+                        let text = again.subscribe(expires, "").replacen("presence", event, 1);
                         let flow = self.flow();
-                        let answer = self.rig.receive(flow, &text);
-                        assert!(matches!(answer.status, 200 | 481 | 500 | 503), "{answer:?}");
+                        if let Some(answer) = self.rig.try_receive(flow, &text) {
+                            assert!(matches!(answer.status, 200 | 403 | 481 | 500 | 503), "{answer:?}");
+                        }
                     }
                 }
             }

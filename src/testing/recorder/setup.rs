@@ -19,7 +19,7 @@ tags!(Undecided { Pending = 0, Refuse = 1 });
 tags!(UnknownResource { Refuse = 0, Ask = 1 });
 tags!(NotifyTimeout { Remove = 0, Keep = 1 });
 tags!(FlowGone { Reconnect = 0, Remove = 1 });
-tags!(DialogSharing { Refuse = 0 });
+tags!(DialogSharing { Refuse = 0, Allow = 1 });
 tags!(Delivery { RemoteTarget = 0, Flow = 1 });
 tags!(Dialect { Rfc6665 = 0, Rfc3265 = 1 });
 tags!(Role { Standalone = 0, Shared = 1 });
