@@ -190,7 +190,7 @@ impl Endpoint {
             return self.core.dropped(DropReason::MalformedResponse);
         }
         let Some(slot) = found else { return self.core.dropped(DropReason::StrayResponse) };
-        match self.core.response(now, slot, status) {
+        match self.core.response(now, slot, status, read::retry_after(message).map(|after| after.seconds)) {
             Ok(request) => {
                 self.agent.handle_response(now, request, status, message);
                 Handled::Consumed

@@ -3,6 +3,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bytes::Bytes;
 use hashbrown::HashTable;
@@ -229,6 +230,7 @@ impl Core {
                 resolver: &mut self.resolver,
                 entropy: &mut self.entropy,
                 io: &mut self.io,
+                down: &self.down,
             };
             match plan.advance(now, &mut means) {
                 Step::Fail(failure) => break failure,
@@ -325,21 +327,38 @@ impl Core {
             self.end_client(slot);
             return;
         }
-        client.flow = None;
+        let failed = client.flow.take();
         if let Some((flow, _)) = client.datagrams.take().map(|wait| *wait) {
             client.any_size = true;
             self.arm_client(slot);
             self.take_flow(slot, flow);
             return;
         }
-        if client.head.is_empty() || client.plan.is_none() {
+        let last = client.head.is_empty() || client.plan.is_none();
+        if let Some(flow) = failed {
+            self.down.mark(now, flow.transport, flow.remote, None);
+        }
+        if last {
             self.fail_client(slot, why);
             return;
         }
-        if client.machine.take().is_some() {
-            // Each attempt is a transaction of its own (3261-8.1.2-2).
-            client.nonce = self.entropy.next_u64();
+        let Some(client) = self.clients.list.at_mut(slot) else { return };
+        if client.machine.is_some() {
+            return self.another_server(now, slot);
         }
+        self.arm_client(slot);
+        self.locate(now, slot);
+    }
+
+    /// Leaves the server that it was sent to for the next one, in a
+    /// transaction of its own (3261-8.1.2-2).
+    fn another_server(&mut self, now: Instant, slot: u32) {
+        self.leave(slot);
+        let nonce = self.entropy.next_u64();
+        let Some(client) = self.clients.list.at_mut(slot) else { return };
+        client.flow = None;
+        client.machine = None;
+        client.nonce = nonce;
         self.arm_client(slot);
         self.locate(now, slot);
     }
@@ -441,7 +460,8 @@ impl Core {
         }
         client.machine = Some(Transaction::new(now, reliable, &timers));
         self.stats.requests_sent = self.stats.requests_sent.wrapping_add(u64::from(!withheld));
-        if reliable {
+        // Sent once: it is kept for other servers only.
+        if reliable && !client.plan.as_ref().is_some_and(|plan| plan.has_more()) {
             let head = core::mem::take(&mut client.head);
             client.body = Bytes::new();
             client.plan = None;
@@ -471,7 +491,13 @@ impl Core {
     }
 
     /// A response to the transaction in `slot`: the request to deliver it for.
-    pub(super) fn response(&mut self, now: Instant, slot: u32, status: StatusCode) -> Result<RequestId, Handled> {
+    pub(super) fn response(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        status: StatusCode,
+        retry_after: Option<u32>,
+    ) -> Result<RequestId, Handled> {
         let timers = *self.timers();
         let stray = Err(Handled::Dropped(DropReason::StrayResponse));
         let Some(client) = self.clients.list.at_mut(slot) else { return stray };
@@ -485,6 +511,19 @@ impl Core {
             return Err(Handled::Dropped(DropReason::LateResponse));
         }
         let request = client.request;
+        if let Some(flow) = client.flow {
+            if status == StatusCode::SERVICE_UNAVAILABLE {
+                let pause = retry_after.map(|seconds| Duration::from_secs(u64::from(seconds)));
+                self.down.mark(now, flow.transport, flow.remote, pause);
+                // Another server of the same service may have time (RFC 3263 section 4.3).
+                if !client.head.is_empty() && client.plan.as_ref().is_some_and(|plan| plan.has_more()) {
+                    self.another_server(now, slot);
+                    return Err(Handled::Consumed);
+                }
+            } else {
+                self.down.clear(flow.transport, flow.remote);
+            }
+        }
         match machine.state() {
             State::Completed => {
                 let head = core::mem::take(&mut client.head);
@@ -507,7 +546,12 @@ impl Core {
         let Some(client) = self.clients.list.at_mut(slot) else { return };
         let fired = client.machine.as_mut().map_or(Fired::Nothing, |machine| machine.handle_timeout(now, &timers));
         match fired {
-            Fired::TimedOut => return self.fail_client(slot, Failure::Timeout),
+            Fired::TimedOut => {
+                if let Some(flow) = client.flow {
+                    self.down.mark(now, flow.transport, flow.remote, None);
+                }
+                return self.fail_client(slot, Failure::Timeout);
+            }
             Fired::Terminated => return self.end_client(slot),
             Fired::Retransmit => {
                 if let Some(flow) = client.flow {

@@ -284,6 +284,7 @@ impl Core {
         // Nobody waits for it once more while others leave it.
         connection.closing = true;
         let clients = connection.clients.clone();
+        self.down.mark(now, connection.transport, connection.remote, None);
         for slot in clients {
             self.client_failed(now, slot, Failure::Transport);
         }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::client::Clients;
 use super::connections::{Connections, Parked};
+use super::down::Down;
 use super::resolver::Resolver;
 use super::server::Servers;
 use super::unproven::Unproven;
@@ -67,6 +68,7 @@ pub(super) struct Core {
     pub(super) connections: Connections,
     pub(super) resolver: Resolver,
     pub(super) unproven: Unproven,
+    pub(super) down: Down,
     pub(super) ready: VecDeque<Out>,
     pub(super) io: VecDeque<Io>,
     pub(super) up: VecDeque<Up>,
@@ -86,6 +88,7 @@ impl Core {
             connections: Connections::new(limits.streams, Entropy::new(seed, 2)),
             resolver: Resolver::new(limits.resolved),
             unproven: Unproven::new(limits.unproven),
+            down: Down::default(),
             ready: VecDeque::new(),
             io: VecDeque::new(),
             up: VecDeque::new(),

@@ -8,6 +8,7 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::down::Down;
 use super::resolver::{Known, Look, Resolver};
 use crate::Instant;
 use crate::agent::Locals;
@@ -41,6 +42,8 @@ pub(super) enum Hop {
     Address {
         remote: SocketAddr,
         transport: Transport,
+        /// It was put behind the others: it failed lately.
+        late: bool,
     },
 }
 
@@ -69,6 +72,7 @@ pub(super) struct Means<'a> {
     pub(super) resolver: &'a mut Resolver,
     pub(super) entropy: &'a mut Entropy,
     pub(super) io: &'a mut VecDeque<Io>,
+    pub(super) down: &'a Down,
 }
 
 impl Plan {
@@ -110,20 +114,29 @@ impl Plan {
             }
             (numeric, port) => {
                 let remote = SocketAddr::new(numeric.ip()?, port.unwrap_or(transport.default_port()));
-                hops.push_back(Hop::Address { remote, transport });
+                hops.push_back(Hop::Address { remote, transport, late: false });
             }
         }
         server_name.make_ascii_lowercase();
         Some(Self { hops, server_name: Bytes::from(server_name), tried: false })
     }
 
+    /// Whether something is left to try.
+    pub(super) fn has_more(&self) -> bool {
+        !self.hops.is_empty()
+    }
+
     /// The next address to try.
     pub(super) fn advance(&mut self, now: Instant, means: &mut Means<'_>) -> Step {
         while let Some(hop) = self.hops.pop_front() {
             let question = match &hop {
-                Hop::Address { remote, transport } => {
+                Hop::Address { remote, transport, late } => {
                     let usable = is_host(remote.ip()) && remote.port() != 0;
                     if usable && means.locals.towards(*transport, *remote).is_some() {
+                        if !late && !self.hops.is_empty() && means.down.has(now, *transport, *remote) {
+                            self.hops.push_back(Hop::Address { remote: *remote, transport: *transport, late: true });
+                            continue;
+                        }
                         self.tried = true;
                         return Step::Go(*transport, *remote);
                     }
@@ -160,11 +173,11 @@ impl Plan {
                 }));
             }
             (Hop::Name { port, transport, .. }, Known::Addresses(addresses)) => {
-                found.extend(
-                    addresses
-                        .iter()
-                        .map(|ip| Hop::Address { remote: SocketAddr::new(*ip, *port), transport: *transport }),
-                );
+                found.extend(addresses.iter().map(|ip| Hop::Address {
+                    remote: SocketAddr::new(*ip, *port),
+                    transport: *transport,
+                    late: false,
+                }));
             }
             _ => {}
         }

@@ -6,6 +6,7 @@ mod client;
 mod commands;
 mod connections;
 mod core;
+mod down;
 mod keys;
 mod locate;
 mod resolver;
@@ -349,7 +350,7 @@ impl Endpoint {
         let drained = ::core::mem::take(&mut self.drained);
         match if drained { Some(Event::Drained) } else { self.agent.poll_event() } {
             // Whoever stops at it would lose the last answers.
-            Some(Event::Drained) if self.core.has_output() => {
+            Some(Event::Drained) if self.core.has_output() || self.core.servers.unsent > 0 => {
                 self.drained = true;
                 None
             }
@@ -361,7 +362,7 @@ impl Endpoint {
     /// latest; the last `now` while something waits to be polled.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.core.has_output() || !self.core.io.is_empty() || self.drained {
+        if self.core.has_output() || !self.core.io.is_empty() || (self.drained && self.core.servers.unsent == 0) {
             return Some(self.now);
         }
         // What the agent has to send cannot be taken while a request waits.

@@ -50,6 +50,8 @@ pub(super) struct Server {
     /// It ends once that is written: nothing is kept of those who are not
     /// known (3261-8.2.7-1).
     pub(super) once: bool,
+    /// The answer has gone out once.
+    pub(super) sent: bool,
     /// A CANCEL came before the answer.
     pub(super) cancelled: bool,
     pub(super) queued: bool,
@@ -77,6 +79,8 @@ pub(super) struct Servers {
     pub(super) by_key: HashTable<u32>,
     pub(super) by_merge: HashTable<u32>,
     pub(super) timers: TimerHeap,
+    /// Answers that have not gone out yet.
+    pub(super) unsent: u32,
 }
 
 impl Servers {
@@ -86,6 +90,7 @@ impl Servers {
             by_key: HashTable::new(),
             by_merge: HashTable::new(),
             timers: TimerHeap::new(),
+            unsent: 0,
         }
     }
 
@@ -181,6 +186,7 @@ impl Core {
             tag,
             answered: false,
             once: false,
+            sent: false,
             cancelled: false,
             queued: false,
         };
@@ -260,6 +266,7 @@ impl Core {
         server.tag = server.tag.as_ref().map(|_| tag_at);
         let old = core::mem::replace(&mut server.data, out);
         server.answered = true;
+        self.servers.unsent = self.servers.unsent.saturating_add(1);
         server.once = stateless || server.machine.state() == State::Terminated;
         if server.once {
             // It lasts until it is written, or cannot be: Timer J is zero, or of no use.
@@ -303,6 +310,9 @@ impl Core {
         let start = head.len();
         let done = if server.answered {
             head.extend_from_slice(server.data.get(server.merge_end..).unwrap_or_default());
+            if !core::mem::replace(&mut server.sent, true) {
+                self.servers.unsent = self.servers.unsent.saturating_sub(1);
+            }
             server.once
         } else {
             let delay = *server.trying_at.get_or_insert(now) - server.arrived;
@@ -376,6 +386,9 @@ impl Core {
     pub(super) fn end_server(&mut self, slot: u32) {
         self.servers.timers.set(slot, None);
         let Some(server) = self.servers.list.remove(slot) else { return };
+        if server.answered && !server.sent {
+            self.servers.unsent = self.servers.unsent.saturating_sub(1);
+        }
         if let Ok(found) = self.servers.by_key.find_entry(self.entropy.hash(&[server.key()]), |s| *s == slot) {
             found.remove();
         }

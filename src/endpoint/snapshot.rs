@@ -50,6 +50,7 @@ impl Endpoint {
                     w.put(&core.resolver.no_srv);
                     w.word(core.entropy.counter());
                     core.unproven.put(w, &core.entropy);
+                    core.down.put(w);
                     cursor.stage = STAGES;
                 }
             }
@@ -123,6 +124,7 @@ impl Endpoint {
         })?;
         let (no_naptr, no_srv, counter) = (r.get()?, r.get()?, r.get()?);
         self.core.unproven.read(r, &self.core.entropy)?;
+        self.core.down.read(r)?;
         if !same {
             return Ok(());
         }

@@ -5,6 +5,7 @@
 
 mod answers;
 mod bodies;
+mod failover;
 mod hostile;
 mod kit;
 mod names;

@@ -447,3 +447,46 @@ fn answers_of_a_closed_stream_open_few_connections() {
     assert!((1..=16).contains(&connects), "{connects}");
     assert_eq!(kit.endpoint.transactions().1 as usize, connects);
 }
+
+/// `Drained` waits for an answer that waits for a connection, or for
+/// writability, and no driver spins meanwhile.
+#[test]
+fn drained_waits_for_an_answer_that_waits_for_a_connection() {
+    for opens in [true, false] {
+        let mut kit = Kit::notifier();
+        accepted(&mut kit, 3);
+        kit.endpoint.handle_stream(kit.now, StreamId(3), &tcp(Request::subscribe("n1"))).unwrap();
+        kit.drain();
+        kit.events.clear();
+        kit.endpoint.handle_stream_closed(kit.now, StreamId(3)).unwrap();
+        kit.endpoint.close(kit.now, sip_events::Close::Terminate);
+        assert!(kit.drain().is_empty());
+        let is_drained = |kit: &Kit| kit.events.contains(&sip_events::Event::Drained);
+        assert!(!is_drained(&kit));
+        let (connect, remote) = one_connect(&mut kit);
+        assert_eq!(remote, addr("198.51.100.7:5080"));
+        kit.run_millis(1_000);
+        assert!(!is_drained(&kit));
+        if opens {
+            kit.endpoint.handle_stream_opened(kit.now, Some(connect), stream(4, "198.51.100.7:5080")).unwrap();
+            assert_eq!(kit.drain()[0].status(), 503);
+        } else {
+            kit.endpoint.handle_connect_failed(kit.now, connect, sip_events::ConnectFailure::Refused).unwrap();
+            assert!(kit.drain().is_empty());
+        }
+        assert!(is_drained(&kit));
+    }
+    // A stream that is never read again holds it up for 64*T1.
+    let mut kit = Kit::notifier();
+    accepted(&mut kit, 3);
+    kit.endpoint.handle_stream(kit.now, StreamId(3), &tcp(Request::subscribe("n1"))).unwrap();
+    kit.drain();
+    kit.endpoint.set_writable(kit.now, StreamId(3), false).unwrap();
+    kit.endpoint.close(kit.now, sip_events::Close::Terminate);
+    kit.drain();
+    kit.run_millis(31_999);
+    assert!(!kit.events.contains(&sip_events::Event::Drained));
+    kit.run_millis(1);
+    kit.drain();
+    assert!(kit.events.contains(&sip_events::Event::Drained));
+}

@@ -66,6 +66,7 @@ fn put_core(w: &mut Writer<'_>, core: &Core, agent: &Agent) {
         connections: Connections { list, by_stream: _, by_remote: _, entropy: _ },
         resolver: Resolver { entries, index: _, no_naptr, no_srv },
         unproven,
+        down,
         ready,
         io,
         up,
@@ -85,6 +86,7 @@ fn put_core(w: &mut Writer<'_>, core: &Core, agent: &Agent) {
     w.put(no_naptr);
     w.put(no_srv);
     unproven.put(w, entropy);
+    down.put(w);
     put_queue(w, ready, core, agent);
     w.put(&io.len());
     for io in io {
@@ -183,10 +185,11 @@ impl Put for Hop {
                 w.put(transport);
                 w.put(fallback);
             }
-            Self::Address { remote, transport } => {
+            Self::Address { remote, transport, late } => {
                 w.word(3);
                 w.put(remote);
                 w.put(transport);
+                w.put(late);
             }
         }
     }
@@ -207,6 +210,7 @@ fn put_server(w: &mut Writer<'_>, server: &Server) {
         tag,
         answered,
         once,
+        sent,
         cancelled,
         queued,
     } = server;
@@ -218,6 +222,7 @@ fn put_server(w: &mut Writer<'_>, server: &Server) {
     w.put(expires);
     w.put(answered);
     w.put(once);
+    w.put(sent);
     w.put(cancelled);
     w.put(&tag.is_some());
     if *answered {
