@@ -14,7 +14,7 @@ use std::sync::mpsc::Receiver;
 use bytes::Bytes;
 use driver::Driver;
 use driver::cli::{Args, Report, Wiretap, line, read_lines, wrong};
-use sip_events::digest::{Algorithm, Secret, Settings, UserStore};
+use sip_events::digest::{Algorithm, Secret, Settings, UriCheck, UserStore};
 use sip_events::package::Reject;
 use sip_events::wire::StatusCode;
 use sip_events::{
@@ -138,7 +138,8 @@ fn authentication(file: &str, realm: &str) -> Authentication {
     let lines = text.lines().filter_map(|line| line.split_once(':'));
     let users = lines.map(|(user, password)| (user.to_string(), password.to_string())).collect();
     let settings = Settings::new(realm).unwrap_or_else(|error| wrong(&format!("--realm {realm}: {error}")));
-    // Most phones know MD5 only.
+    // Proxies rewrite the Request-URI, and most phones know MD5 only.
+    let settings = settings.uri_check(UriCheck::RequestOrTo);
     settings.algorithms(&[Algorithm::Sha256, Algorithm::Md5]).users(Arc::new(Users(users))).into()
 }
 

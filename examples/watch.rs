@@ -14,7 +14,8 @@ use driver::cli::{Args, Report, Wiretap, failed, line, local_towards, wrong};
 use sip_events::digest::{Credentials, Secret};
 use sip_events::wire::{Host, UriBuf};
 use sip_events::{
-    Config, Ending, Event, Misuse, PackageConfig, Packages, Retry, Scope, Subscribe, SubscriptionId, SubscriptionState,
+    Config, Ending, Event, Misuse, PackageConfig, Packages, Policy, Retry, Scope, Subscribe, SubscriptionId,
+    SubscriptionState,
 };
 
 const USAGE: &str = "\
@@ -31,8 +32,10 @@ usage: watch URI [options]
   --seconds S               unsubscribe after S seconds
   --user NAME               user, for whoever asks for credentials
   --password PASSWORD       password
+  --rfc3265                 put up with proxies and notifiers older than RFC 6665
   --ladder                  draw the messages (to standard error with --json)
   --pcap FILE               record the messages in a capture file
+  --credentials REALM:USER:PASSWORD   for one realm; may be repeated
   --json                    one JSON object a line
 Exit code: 0 ended as asked, 1 failed or ended by the notifier for good, 2 wrong usage.";
 
@@ -48,7 +51,9 @@ struct Options {
     seconds: Option<u64>,
     user: Option<String>,
     password: String,
+    credentials: Vec<String>,
     outbound: Option<String>,
+    policy: Policy,
     tap: Wiretap,
     json: bool,
 }
@@ -67,7 +72,9 @@ fn options() -> Options {
         seconds: None,
         user: None,
         password: String::new(),
+        credentials: Vec::new(),
         outbound: None,
+        policy: Policy::default(),
         tap: Wiretap::default(),
         json: false,
     };
@@ -88,10 +95,12 @@ fn options() -> Options {
             "--seconds" => o.seconds = Some(args.parsed(&arg)),
             "--user" => o.user = Some(args.value(&arg)),
             "--password" => o.password = args.value(&arg),
+            "--credentials" => o.credentials.push(args.value(&arg)),
             "--outbound" => {
                 let proxy = args.value(&arg);
                 o.outbound = Some(if proxy.starts_with("sip") { proxy } else { format!("sip:{proxy};lr") });
             }
+            "--rfc3265" => o.policy = Policy::rfc3265(),
             "--ladder" => o.tap.ladder = true,
             "--pcap" => o.tap.pcap = Some(args.value(&arg)),
             "--json" => o.json = true,
@@ -134,8 +143,9 @@ fn main() -> io::Result<()> {
         std::net::IpAddr::V6(ip) => format!("sip:watch@[{ip}]"),
         std::net::IpAddr::V4(ip) => format!("sip:watch@{ip}"),
     });
-    let config =
-        Config::new(&from).and_then(|c| c.user_agent("sip-events watch")?.with_package(PackageConfig::new(&package)));
+    let config = Config::new(&from).and_then(|c| {
+        c.user_agent("sip-events watch")?.with_policy(o.policy).with_package(PackageConfig::new(&package))
+    });
     let config = config.unwrap_or_else(|error| wrong(&format!("{from}: {error}")));
     let request = request(&o).unwrap_or_else(|error| wrong(&format!("{} {}: {error}", o.uri, o.event)));
     let mut driver = Driver::bind(bind, config, packages)?;
@@ -170,6 +180,13 @@ fn request(o: &Options) -> Result<Subscribe, Misuse> {
     }
     if let Some(proxy) = &o.outbound {
         request = request.route(&format!("{proxy}{}", if o.tcp { transport } else { "" }))?;
+    }
+    for one in &o.credentials {
+        let mut parts = one.splitn(3, ':');
+        let (Some(realm), Some(user), Some(password)) = (parts.next(), parts.next(), parts.next()) else {
+            wrong("--credentials needs REALM:USER:PASSWORD");
+        };
+        request = request.credentials(Credentials::new(user, Secret::password(password))?.realm(realm))?;
     }
     if let Some(user) = &o.user {
         request = request.credentials(Credentials::new(user, Secret::password(&o.password))?)?;

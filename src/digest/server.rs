@@ -140,7 +140,7 @@ impl Server {
                 continue;
             }
             let uri = answer.uri();
-            let other = self.settings.uri_check == UriCheck::RequestOrTo && same_uri(&uri, to_uri);
+            let other = self.settings.uri_check == UriCheck::RequestOrTo && is_uri_of_to(&uri, to_uri);
             if !other && !same_uri(&uri, request_uri) {
                 return Err(Refusal::Malformed);
             }
@@ -231,4 +231,13 @@ const fn count(answer: &Authorization<'_>) -> u32 {
 
 fn same_uri(a: &[u8], b: &[u8]) -> bool {
     a == b || matches!((Uri::parse(a), Uri::parse(b)), (Ok(a), Ok(b)) if a.equivalent(&b))
+}
+
+/// To holds less than a Request-URI may, such as no port (RFC 3261 section 19.1.1).
+fn is_uri_of_to(uri: &[u8], to: &[u8]) -> bool {
+    let mut shown = Vec::new();
+    if let Ok(uri) = Uri::parse(uri) {
+        uri.write_from_to(&mut shown);
+    }
+    same_uri(uri, to) || same_uri(&shown, to)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sip_events::digest::{Algorithm, Credentials, Secret, UriCheck};
-use sip_events::{DropReason, Event, Misuse, Scope};
+use sip_events::{DropReason, Event, Misuse, Scope, Subscribe};
 
 use super::kit::*;
 
@@ -156,6 +156,28 @@ fn behind_a_proxy_the_uri_may_be_that_of_to() {
         let sent = server.feed(CLIENT, rewritten.as_bytes());
         assert_eq!(sent.is_empty() || is(&sent[0], "SIP/2.0 404"), lets_in);
     }
+}
+
+/// Found with Kamailio between the two: To of a subscriber has no port, the `uri` has.
+///
+/// Covers: 3261-22.4-2
+#[test]
+fn what_to_cannot_hold_makes_no_difference() {
+    let mut server = Host::server(with_users().uri_check(UriCheck::RequestOrTo));
+    let mut client = Host::client();
+    let asked = format!("{BOB}:5060;transport=udp");
+    let request = Subscribe::new(&asked, "presence").unwrap().credentials(alice()).unwrap();
+    let (_, first) = client.subscribe(request);
+    let challenge = server.feed(CLIENT, &first).remove(0);
+    let genuine = text(&client.feed(SERVER, &challenge).remove(0)).to_string();
+    assert!(genuine.contains(&format!("uri=\"{asked}\"")) && genuine.contains(&format!("To: <{BOB}>")), "{genuine}");
+    let rewritten = genuine.replacen(&format!("SUBSCRIBE {asked}"), "SUBSCRIBE sip:robert@192.0.2.2:5070", 1);
+    let sent = server.feed(CLIENT, rewritten.as_bytes());
+    assert!(sent.is_empty() || is(&sent[0], "SIP/2.0 404"), "{}", text(&sent[0]));
+    // Another user's answer does not serve.
+    let stolen = rewritten.replacen(&format!("To: <{BOB}>"), "To: <sip:eve@192.0.2.2>", 1);
+    let sent = Host::server(with_users().uri_check(UriCheck::RequestOrTo)).feed(CLIENT, stolen.as_bytes());
+    assert!(is(&sent[0], "SIP/2.0 400"), "{}", text(&sent[0]));
 }
 
 /// Covers: 8760-2.3-1, 8760-2.6-8a, 8760-3-1

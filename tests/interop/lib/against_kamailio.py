@@ -1,7 +1,10 @@
 """The example `watch` as a subscriber of a real presence server."""
 
+from .capture import sent
 from .harness import LOOPBACK, check, expect
-from .kamailio import kamailio
+from .kamailio import Proxy, kamailio
+from .scenario import Subscriber
+from .sip import Peer
 
 PRESENCE = (
     '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -151,3 +154,174 @@ def digest_wrong(context, transport):
     expect(code == 1, f"watch ended with {code}")
     requests = server.seen("seen", method="SUBSCRIBE", **{"from": "w-wrong"})
     expect(len(requests) == 2, f"{len(requests)} SUBSCRIBEs")
+
+
+@check("kamailio-dialog-udp", transport="udp")
+@check("kamailio-dialog-tcp", transport="tcp")
+def dialog(context, transport):
+    """The package dialog (RFC 4235): what was published comes out, and is refreshed. Kamailio rewrites these documents."""
+    server = kamailio(context.options)
+    user = f"dialog-{transport}"
+    for name, state in (("body1", "early"), ("body2", "confirmed")):
+        context.file(name, (f'<?xml version="1.0"?>\n<dialog-info xmlns="urn:ietf:params:xml:ns:dialog-info" version="1" state="full" '
+                            f'entity="sip:{user}@127.0.0.1"><dialog id="d1"><state>{state}</state></dialog></dialog-info>\n').encode())
+    watch = context.watch(f"sip:{user}@{LOOPBACK}:{server.port}", "--event", "dialog", "--accept", "application/dialog-info+xml",
+                          "--expires", "4", "--seconds", "6", transport=transport, user=f"w-{user}")
+    watch.event("notify", 5, state="active")
+    context.sipp("publish", server.port, resource=user, keys={"event": "dialog", "type": "application/dialog-info+xml"})
+    for state in ("early", "confirmed"):
+        watch.event("notify", 5, content_type="application/dialog-info+xml", body=lambda text: f"<state>{state}</state>" in (text or ""))
+    watch.event("done", 10)
+    code = watch.wait(5)
+    expect(code == 0, f"watch ended with {code}")
+    requests = server.seen("seen", method="SUBSCRIBE", **{"from": f"w-{user}"})
+    answers = server.seen("notify-reply", callid=requests[0]["callid"])
+    expect(answers and all(entry["status"] == "200" for entry in answers), f"NOTIFYs were answered {answers}")
+
+
+@check("kamailio-rules")
+def rules(context):
+    """Who may watch is decided by a document: pending, then active; refused; and presence.winfo, which tells of all."""
+    server = kamailio(context.options, rules=True)
+    uri = f"sip:alice@{LOOPBACK}:{server.port}"
+    winfo = context.watch(uri, "--event", "presence.winfo", "--accept", "application/watcherinfo+xml", "--expires", "60", user="alice")
+    winfo.event("active", 5)
+    asker = context.watch(uri, "--expires", "60", "--seconds", "8", user="asker")
+    asker.event("pending", 5)
+    winfo.event("notify", 8, body=lambda text: "asker" in (text or "") and "pending" in text, content_type="application/watcherinfo+xml")
+    blocked = context.watch(uri, "--expires", "60", user="blocked")
+    gone = blocked.event("terminated", 8, reason="rejected")
+    expect(gone.get("will_retry") is False, "blocked comes back")
+    server.allow("asker")
+    asker.event("active", 5)
+    asker.event("done", 15)
+    code = asker.wait(5)
+    expect(code == 0, f"watch ended with {code}")
+
+
+@check("kamailio-list-server")
+def list_server(context):
+    """Kamailio's resource list server subscribes at notifier for two friends, and tells SIPp of both in one NOTIFY."""
+    notifier = context.notifier("--package", "presence")
+    server = kamailio(context.options, backend=f"sip:{LOOPBACK}:{notifier.port}")
+    for user in ("alice", "bob"):
+        path = context.file(user, PRESENCE.format(user=user, basic="open").encode())
+        notifier.say(f"set sip:{user}@{LOOPBACK} presence {path}")
+    s = Subscriber("list-server", accept="application/pidf+xml, application/rlmi+xml, multipart/related")
+    s.subscribe(60, "Supported: eventlist", uri=f"sip:friends@{LOOPBACK}")
+    s.steps[-1] = s.steps[-1].replace("sip:sipp@", "sip:watcher@")
+    s.response(200, Require="eventlist")
+    for _ in range(2):
+        s.recv("NOTIFY", Require="eventlist", Content_Type="multipart/related")
+        s.respond("200 OK")
+    s.recv("NOTIFY", body="closed")
+    s.respond("200 OK")
+    sipp = context.play(s, server.port, resource="friends")
+    watched = {notifier.event("subscribe", 8)["resource"] for _ in range(2)}
+    expect(watched == {f"sip:alice@{LOOPBACK}", f"sip:bob@{LOOPBACK}"}, f"it watches {watched}")
+    for _ in range(2):
+        notifier.event("notified", 5, result="Answered(200)")
+    path = context.file("alice2", PRESENCE.format(user="alice", basic="closed").encode())
+    notifier.say(f"set sip:alice@{LOOPBACK} presence {path}")
+    notifier.event("notified", 8, resource=f"sip:alice@{LOOPBACK}", result="Answered(200)")
+    context.sipp_done(sipp)
+
+
+class Between:
+    """A notifier behind a proxy that record-routes."""
+
+    def __init__(self, context, *args, auth=False, old=False, count=1):
+        self.notifiers = [context.notifier("--package", "presence", "--package", "message-summary", "--min-expires", "1", *args)
+                          for _ in range(count)]
+        self.proxy = Proxy(context, *(notifier.port for notifier in self.notifiers), auth=auth, old=old)
+        self.uri = f"sip:alice@{LOOPBACK}:{self.proxy.port}"
+
+    def routed(self, notifier):
+        """Every NOTIFY goes to the proxy."""
+        ports = {one.port for one in sent(notifier, "NOTIFY")}
+        expect(ports == {self.proxy.port}, f"NOTIFYs went to the ports {ports}, not {self.proxy.port}")
+
+
+@check("proxy-udp", transport="udp")
+@check("proxy-tcp", transport="tcp")
+@check("proxy-rfc3265-udp", "--rfc3265", transport="udp")
+@check("proxy-rfc3265-tcp", "--rfc3265", transport="tcp")
+def proxied(context, *args, transport):
+    """Ours against ours through Kamailio as a proxy: every request of the dialog takes the way by Route. A proxy older than
+    RFC 6665 has Record-Route in SUBSCRIBE and its 2xx only."""
+    between = Between(context, old=bool(args))
+    notifier, body = between.notifiers[0], bodies("presence", "alice")[0]
+    path = context.file("state", body)
+    notifier.say(f"set {between.uri.replace(str(between.proxy.port), str(notifier.port))} presence {path}")
+    watch = context.watch(between.uri, "--expires", "4", "--seconds", "7", *args, transport=transport, user=f"p-{transport}")
+    watch.event("accepted", 5, status=200)
+    watch.event("notify", 5, state="active", body=body.decode())
+    notifier.event("refreshed", 5)
+    watch.event("terminated", 10, reason=None)
+    watch.event("done", 5)
+    code = watch.wait(5)
+    expect(code == 0, f"watch ended with {code}")
+    between.routed(notifier)
+    within = [one for one in sent(watch, "SUBSCRIBE") if one.tag("To")]
+    expect(len(within) >= 2 and all(";lr" in (one.get("Route") or "") for one in within), "requests in the dialog without Route")
+    expect(len(between.proxy.seen("seen", method="SUBSCRIBE")) >= 3, "SUBSCRIBEs passed the proxy by")
+    expect(len(between.proxy.seen("seen", method="NOTIFY")) >= 3, "NOTIFYs passed the proxy by")
+
+
+@check("proxy-fork")
+def proxy_fork(context):
+    """A proxy that forks to two notifiers: one 2xx, two subscriptions, both left at the end."""
+    between = Between(context, count=2)
+    watch = context.watch(between.uri, "--event", "message-summary", "--expires", "60", "--seconds", "4", user="forked")
+    watch.event("forked", 5)
+    watch.event("terminated", 10)
+    watch.event("terminated", 5)
+    watch.event("done", 5)
+    for notifier in between.notifiers:
+        notifier.event("subscribe")
+        notifier.event("gone", why="Unsubscribed")
+        between.routed(notifier)
+
+
+@check("proxy-407")
+def proxy_auth(context):
+    """The proxy asks for credentials, the notifier for others: both get theirs, in one request."""
+    users = context.file("users", b"alice:se:cret\n")
+    between = Between(context, "--users", users, "--realm", "example.org", auth=True)
+    watch = context.watch(between.uri, "--credentials", "proxy.example.org:anybody:secret", "--credentials", "example.org:alice:se:cret",
+                          "--expires", "4", "--seconds", "7", user="p-407")
+    watch.event("accepted", 5, status=200)
+    expect(between.notifiers[0].event("subscribe").get("user") == "alice", "not as alice")
+    between.notifiers[0].event("refreshed", 5)
+    watch.event("done", 10)
+    code = watch.wait(5)
+    expect(code == 0, f"watch ended with {code}")
+    last = sent(watch, "SUBSCRIBE")[-1]
+    expect(last.get("Authorization") and last.get("Proxy-Authorization"), "not both credentials")
+
+
+@check("proxy-outbound-udp", transport="udp")
+@check("proxy-outbound-tcp", transport="tcp")
+def outbound(context, transport):
+    """--outbound: the resource is elsewhere, and the way is by the proxy."""
+    between = Between(context)
+    uri = f"sip:alice@{LOOPBACK}:{between.notifiers[0].port}"
+    watch = context.watch(uri, "--outbound", f"{LOOPBACK}:{between.proxy.port}", "--notifies", "1", transport=transport, user="out")
+    watch.event("notify", 5, state="active")
+    watch.event("done", 5)
+    code = watch.wait(5)
+    expect(code == 0, f"watch ended with {code}")
+    expect(len(between.proxy.seen("seen", method="SUBSCRIBE")) == 2, "a SUBSCRIBE went past the proxy")
+    between.routed(between.notifiers[0])
+
+
+@check("proxy-outbound-notifier")
+def outbound_notifier(context):
+    """notifier --outbound: NOTIFYs go by the proxy, though no Route says so."""
+    peer = Peer("udp")
+    context.on_close(peer.close)
+    notifier = context.notifier("--package", "presence", "--outbound", f"localhost:{peer.port}")
+    watch = context.watch(f"sip:alice@{LOOPBACK}:{notifier.port}", user="past")
+    watch.event("accepted", 5)
+    notify = peer.receive(5, "a NOTIFY")
+    expect(notify.method == "NOTIFY" and f":{watch.port}" in notify.start, notify.start)

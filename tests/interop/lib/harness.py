@@ -353,11 +353,11 @@ Check = collections.namedtuple("Check", "name run")
 CHECKS = []
 
 
-def check(name, **arguments):
+def check(name, *values, **arguments):
     """Registers a function as a check; may be given several times, with different arguments."""
 
     def register(function):
-        CHECKS.append(Check(name, lambda context: function(context, **arguments)))
+        CHECKS.append(Check(name, lambda context: function(context, *values, **arguments)))
         return function
 
     return register
