@@ -336,6 +336,8 @@ pub struct Policy {
     pub delivery: Delivery,
     /// How much is sent to an address that has not answered.
     pub unproven: Unproven,
+    /// Where a response goes whose request names an address in Via's `maddr`.
+    pub via_maddr: ViaMaddr,
     /// Which column of RFC 3265's and RFC 6665's tables a failed NOTIFY follows.
     pub dialect: Dialect,
     /// A NOTIFY without Subscription-State.
@@ -439,6 +441,19 @@ pub enum Unproven {
     /// All that RFC 3261 section 17.1.2.2 says, which is up to eleven
     /// NOTIFYs: for networks where source addresses cannot be forged.
     Trust,
+}
+
+/// What `maddr` of the topmost Via means for a response over datagrams. One
+/// that names a group of hosts, or a host that cannot have asked, never counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum ViaMaddr {
+    /// The response goes there (RFC 3261 section 18.2.2). Who cannot forge a
+    /// source address can have responses sent to others that way.
+    #[default]
+    Follow,
+    /// It goes to where the request came from, as if there were no `maddr`.
+    Source,
 }
 
 /// Which RFC's table of NOTIFY failures holds.

@@ -180,7 +180,7 @@ pub mod wire;
 pub use agent::{Agent, Close, Decision, IncomingRef, ResourceKey, Scope, StateSet, Subscribe};
 pub use config::{
     Authentication, Config, Delivery, Dialect, DialogSharing, FlowGone, Limits, MissingState, NotifyTimeout,
-    PackageConfig, Policy, Role, RouteSet, Timers, Undecided, UnknownResource, Unproven,
+    PackageConfig, Policy, Role, RouteSet, Timers, Undecided, UnknownResource, Unproven, ViaMaddr,
 };
 pub use endpoint::Endpoint;
 pub use entropy::Seed;

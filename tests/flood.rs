@@ -175,6 +175,8 @@ fn source(n: u64) -> SocketAddr {
 
 /// Goal: the heap stays below 2 KiB for each watcher that is allowed and 1 MiB,
 /// does not grow once the cap is reached, and those who were there are served.
+///
+/// Covers: ADV-P25, ADV-E11
 #[test]
 fn a_flood_of_subscribes() {
     let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -245,6 +247,8 @@ fn a_flood_of_subscribes() {
 
 /// Before anybody is authorised or authenticated: messages that are refused
 /// leave nothing behind.
+///
+/// Covers: ADV-E16
 #[test]
 fn refused_requests_leave_nothing() {
     let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -267,6 +271,8 @@ fn refused_requests_leave_nothing() {
 }
 
 /// Message memory: at most four times the input, whatever the input is.
+///
+/// Covers: ADV-P28, PEER-I01
 #[test]
 fn a_message_costs_at_most_four_times_its_size() {
     let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -315,6 +321,8 @@ fn a_message_costs_at_most_four_times_its_size() {
 
 /// A stream that claims a large body, or never ends a line, gets no memory for
 /// what it has not sent.
+///
+/// Covers: ADV-P5
 #[test]
 fn claims_cost_nothing() {
     let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -320,6 +320,7 @@ fn stream_head() {
     assert_eq!(rig.events, [Event::Io(Io::Close { stream: StreamId(1) })]);
 }
 
+/// Covers: ADV-P26
 #[test]
 fn streams() {
     let mut rig = rig(|limits| limits.streams = 1);
@@ -403,6 +404,7 @@ fn notify_windows() {
     assert_eq!(fresh.len(), 1);
 }
 
+/// Covers: PEER-F08
 #[test]
 fn timers_per_wakeup() {
     let mut rig = rig(|limits| limits.timers_per_wakeup = 2);

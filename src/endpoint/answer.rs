@@ -70,7 +70,7 @@ impl Core {
         let server = self.config.user_agent.as_deref();
         Response { to_tag, server, ..response }.write(&lines, &marks, &mut out);
         self.recycle(lines);
-        let (reply, _) = respond::reply_to(flow, &via);
+        let (reply, _) = respond::reply_to(flow, &via, self.config.policy.via_maddr);
         self.queue_raw(reply, out, close);
         self.stats.responses_sent = self.stats.responses_sent.wrapping_add(1);
         true

@@ -6,6 +6,7 @@ use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use super::locate::is_host;
+use crate::config::ViaMaddr;
 use crate::flow::Flow;
 use crate::wire::{HeadWriter, HeaderName, Host, Message, StatusCode, Via, lex::split_list, push_u64, read};
 
@@ -170,7 +171,7 @@ fn finish(out: &mut Vec<u8>, body_len: usize) {
 
 /// Where the response to a request goes that came on `flow` with this top Via:
 /// the flow, and for a stream the address to connect to once it is closed.
-pub(super) fn reply_to(flow: &Flow, via: &Via<'_>) -> (Flow, Option<SocketAddr>) {
+pub(super) fn reply_to(flow: &Flow, via: &Via<'_>, policy: ViaMaddr) -> (Flow, Option<SocketAddr>) {
     let port = via.port().filter(|port| *port != 0).unwrap_or(flow.transport.default_port());
     // sent-by is the source address, or `received` was added and is. A zone is
     // kept.
@@ -180,7 +181,8 @@ pub(super) fn reply_to(flow: &Flow, via: &Via<'_>) -> (Flow, Option<SocketAddr>)
         return (*flow, Some(source));
     }
     let maddr = via.maddr().and_then(|host| Host::parse(host).ok()?.ip());
-    let remote = match (maddr.filter(|maddr| is_for(*maddr, flow.remote.ip())), via.rport()) {
+    let counts = |maddr: &IpAddr| policy == ViaMaddr::Follow && is_for(*maddr, flow.remote.ip());
+    let remote = match (maddr.filter(counts), via.rport()) {
         (Some(maddr), _) => SocketAddr::new(maddr, port),
         (None, Some(_)) => flow.remote,
         (None, None) => source,

@@ -171,7 +171,7 @@ impl Core {
         if data.len() > MAX_DATA {
             return Err(StatusCode::MESSAGE_TOO_LARGE);
         }
-        let (reply, backup) = respond::reply_to(flow, &identity.via);
+        let (reply, backup) = respond::reply_to(flow, &identity.via, self.config.policy.via_maddr);
         let server = Server {
             machine: Transaction::new(now, flow.transport.is_reliable(), self.timers()),
             arrived: now,

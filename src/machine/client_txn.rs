@@ -256,6 +256,7 @@ mod tests {
         }
     }
 
+    /// Covers: ADV-P27
     #[test]
     fn odd_numbers_do_no_harm() {
         let timers = Timers::default();

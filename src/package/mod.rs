@@ -403,6 +403,7 @@ mod tests {
         assert!(Body::new("Text/Plain;charset=utf-8", "a").is("text/plain"));
     }
 
+    /// Covers: PEER-G14
     #[test]
     fn xml_is_escaped() {
         let mut out = Vec::new();

@@ -61,7 +61,7 @@ impl EventPackage for Presence {
 mod tests {
     use super::*;
 
-    /// Covers: 3856-6.1-1, 3856-6.4-1, 3856-6.9-1, 3856-6.10-1
+    /// Covers: 3856-6.1-1, 3856-6.4-1, 3856-6.9-1, 3856-6.10-1, PEER-G17
     #[test]
     fn facts_of_the_package() {
         assert_eq!(Presence.name(), "presence");

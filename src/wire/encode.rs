@@ -222,7 +222,7 @@ mod tests {
         assert_eq!(line, b"SIP/2.0 200 \r\n");
     }
 
-    /// Covers: 3261-7.3.1-2
+    /// Covers: 3261-7.3.1-2, ADV-P31, ADV-E18
     #[test]
     fn values_are_unfolded_and_cannot_inject() {
         let line = written(|head| head.field(HeaderName::To, b"a\r\n  b\r\n\tc\nd\re\0f\r\n"));

@@ -58,7 +58,7 @@ fn damaged(rng: &mut Rng) -> Vec<u8> {
     value
 }
 
-/// Covers: 3261-25.1-3
+/// Covers: 3261-25.1-3, ADV-P31
 #[test]
 fn accepted_values_keep_their_promises() {
     let mut rng = Rng(0x2545_F491_4F6C_DD1D);

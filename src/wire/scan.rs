@@ -212,6 +212,7 @@ mod tests {
         assert_eq!(find_line_break(b"x", 9), None);
     }
 
+    /// Covers: ADV-P1, ADV-P2, ADV-P3
     #[test]
     fn content_length_takes_digits_only() {
         assert_eq!(content_length(b"0"), Some(0));

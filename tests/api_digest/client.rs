@@ -9,7 +9,8 @@ use super::kit::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Covers: 3261-8.1.3.5-1, 3261-22.2-2, 3261-22.2-4, 3261-22.4-1, 8760-2.6-8b, 6665-RSP-5, 6665-SSM-7, 6665-4.1.2.1-5
+/// Covers: 3261-8.1.3.5-1, 3261-22.2-2, 3261-22.2-4, 3261-22.4-1, 8760-2.6-8b, 6665-RSP-5, 6665-SSM-7, 6665-4.1.2.1-5,
+/// PEER-C06
 #[test]
 fn a_challenge_is_answered_with_the_next_cseq_of_the_same_call() {
     for algorithm in Algorithm::ALL {

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, SocketAddrV6};
 
 use sip_events::wire::{HeaderName, Transport};
-use sip_events::{Config, DropReason, Event, Flow, Handled, Limits, Role};
+use sip_events::{Config, DropReason, Event, Flow, Handled, Limits, Policy, Role, ViaMaddr};
 
 use crate::kit::{Kit, LOCAL, Request, addr, peer};
 
@@ -383,6 +383,29 @@ fn what_is_of_no_use_in_via_counts_as_absent() {
     let flow = Flow::udp(addr("127.0.0.1:5060"), addr("127.0.0.1:6000"));
     let via = "SIP/2.0/UDP 127.0.0.1:6000;maddr=127.0.0.1;branch=z9hG4bKl".to_owned();
     assert_eq!(kit.answer(flow, Request { via, ..Request::new("OPTIONS", "") }.bytes()).flow, flow);
+}
+
+/// Where `maddr` is not trusted, a request cannot have its response sent to
+/// another host.
+///
+/// Covers: 3261-18.2.2-2
+#[test]
+fn maddr_of_via_may_be_left_aside() {
+    let mut policy = Policy::default();
+    policy.via_maddr = ViaMaddr::Source;
+    for (via, goes) in [
+        ("10.0.0.9:9;maddr=203.0.113.5;branch=z9hG4bKa", "198.51.100.7:9"),
+        ("10.0.0.9;maddr=203.0.113.5;rport;branch=z9hG4bKb", "198.51.100.7:5080"),
+        ("10.0.0.9;maddr=198.51.100.7;branch=z9hG4bKc", "198.51.100.7:5060"),
+    ] {
+        for (method, status) in [("OPTIONS", 200), ("INVITE", 405), ("SUBSCRIBE", 489)] {
+            let mut kit = Kit::with(Config::new("sip:me@192.0.2.1").unwrap().with_policy(policy));
+            let request = Request { via: format!("SIP/2.0/UDP {via}"), ..Request::new(method, "") };
+            let answer = kit.answer(peer(), request.bytes());
+            assert_eq!((answer.flow, answer.status()), (Flow::udp(addr(LOCAL), addr(goes)), status), "{method} {via}");
+            assert!(answer.field(HeaderName::Via).contains("maddr="));
+        }
+    }
 }
 
 /// The zone of a link-local peer is not in Via, yet it is needed to answer.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sip_events::package::{EventPackage, Expires, NotifyContext, Rendered};
 use sip_events::wire::HeaderName;
-use sip_events::{Body, Config, Endpoint, Instant, Packages, ResourceKey, Seed};
+use sip_events::{Body, Config, Endpoint, Instant, Packages, Progress, ResourceKey, Restart, Seed};
 
 use crate::kit::{Kit, Request, Sent, peer};
 
@@ -84,5 +84,48 @@ fn numbers_are_written_into_the_body_of_each_watcher() {
                 }
             }
         }
+    }
+}
+
+/// PEER-G02: after a restart the numbers go on where they were.
+#[test]
+fn numbers_go_on_after_a_restart() {
+    let packages = || {
+        let mut packages = Packages::new();
+        packages.register(Counted(0)).unwrap();
+        packages
+    };
+    let config = Config::new("sip:me@192.0.2.1").unwrap().with_authentication(sip_events::Authentication::None);
+    let config = Arc::new(config);
+    let mut kit = Kit::new();
+    kit.endpoint = Endpoint::new(config.clone(), packages(), &Seed([7; 32]), kit.now);
+    kit.endpoint.add_local(sip_events::wire::Transport::Udp, peer().local, None, None).unwrap();
+    let key = ResourceKey::new("sip:bob@192.0.2.1", "x-counted").unwrap();
+    let bob = kit.endpoint.add_resource(&key).unwrap();
+    let tell = |kit: &mut Kit, bob, n: u32| {
+        kit.endpoint.set_state(kit.now, bob, Body::new("text/plain", format!(":{n}"))).unwrap();
+        let sent = kit.drain();
+        kit.feed(peer(), sent[0].answer("200 OK", ""));
+        assert_eq!(sent[0].message().body(), format!("{n}:{n}").as_bytes());
+    };
+    kit.endpoint.set_state(kit.now, bob, Body::new("text/plain", ":0")).unwrap();
+    let more = "Contact: <sip:alice@198.51.100.7:5080>\r\nEvent: x-counted\r\n";
+    kit.feed(peer(), Request { more, ..Request::subscribe("v") }.bytes());
+    let sent = kit.accept_all();
+    kit.feed(peer(), sent[1].answer("200 OK", ""));
+    for n in 1..4 {
+        tell(&mut kit, bob, n);
+    }
+    kit.run_millis(40_000);
+    let (mut writer, mut saved) = (kit.endpoint.snapshot(kit.now, 100), Vec::new());
+    while writer.step(&kit.endpoint, &mut saved) == Progress::More {}
+    let downtime = std::time::Duration::from_secs(5);
+    let restart = Restart::Fresh(Seed([8; 32]));
+    kit.endpoint = Endpoint::restore(config, packages(), &saved, kit.now, downtime, &restart).unwrap();
+    kit.endpoint.add_local(sip_events::wire::Transport::Udp, peer().local, None, None).unwrap();
+    assert!(kit.drain().is_empty());
+    let bob = kit.endpoint.find(&key).unwrap();
+    for n in 4..6 {
+        tell(&mut kit, bob, n);
     }
 }

@@ -31,7 +31,7 @@ fn one_connect(kit: &mut Kit) -> (ConnectId, std::net::SocketAddr) {
     }
 }
 
-/// Covers: 5626-3.5-1, 3261-7.5-2, 3261-18.2.2-1, 3261-18.3-5
+/// Covers: 5626-3.5-1, 3261-7.5-2, 3261-18.2.2-1, 3261-18.3-5, ADV-P4, ADV-P30
 #[test]
 fn any_split_of_a_stream_gives_the_same_answers() {
     let mut bytes = b"\r\n\r\n".to_vec();
@@ -57,7 +57,7 @@ fn any_split_of_a_stream_gives_the_same_answers() {
     }
 }
 
-/// Covers: 3261-18.3-5
+/// Covers: 3261-18.3-5, ADV-P32
 #[test]
 fn lost_framing_is_answered_and_then_closed() {
     let rows = [
@@ -140,6 +140,7 @@ fn a_request_whose_connection_fails_or_never_comes_ends() {
     assert_eq!(kit.endpoint.transactions(), (0, 0), "Timer F runs while it waits");
 }
 
+/// Covers: ADV-E5
 #[test]
 fn a_closed_stream_fails_what_was_open_on_it() {
     let mut kit = Kit::new();
@@ -294,6 +295,7 @@ fn mistakes_of_the_driver_are_told() {
     assert!(kit.events.iter().all(|e| !matches!(e, Event::Io(_))));
 }
 
+/// Covers: ADV-P26
 #[test]
 fn idle_and_stuck_streams_can_be_told() {
     let mut kit = Kit::new();
@@ -396,6 +398,8 @@ fn what_a_blocked_stream_held_back_is_not_lost_with_it() {
 
 /// A peer that sends and does not read takes a bounded share, and nothing from
 /// others.
+///
+/// Covers: ADV-N6
 #[test]
 fn a_peer_that_does_not_read_starves_nobody() {
     let mut kit = Kit::notifier();

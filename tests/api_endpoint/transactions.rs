@@ -222,6 +222,8 @@ fn a_clone_behaves_alike() {
 }
 
 /// The limit of one wake-up: what is left is due at once.
+///
+/// Covers: PEER-F08
 #[test]
 fn a_wake_up_does_a_bounded_amount_of_work() {
     use sip_events::{Config, Limits};

@@ -23,6 +23,7 @@ fn try_restore(world: &World, bytes: &[u8], limits: Limits, restart: &Restart) -
     Endpoint::restore(config, Packages::standard(), bytes, world.now, Duration::ZERO, restart)
 }
 
+/// Covers: ADV-N8
 #[test]
 fn every_flipped_bit_is_noticed() {
     let (world, saved) = small();
@@ -42,6 +43,7 @@ fn every_flipped_bit_is_noticed() {
     }
 }
 
+/// Covers: ADV-N8
 #[test]
 fn every_missing_or_added_byte_is_noticed() {
     let (world, saved) = small();

@@ -161,6 +161,7 @@ fn a_store_that_keeps_up_is_enough_for_a_restart() {
     assert!(world.all_know(9_000));
 }
 
+/// Covers: PEER-A05
 #[test]
 fn an_object_moves_from_one_endpoint_to_another() {
     let mut world = busy(47);

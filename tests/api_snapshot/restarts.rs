@@ -28,6 +28,7 @@ fn without_state_a_refresh_gets_481() {
     assert_eq!(endpoint.watchers().count(), 0);
 }
 
+/// Covers: PEER-C04
 #[test]
 fn no_identifier_repeats_after_a_restart() {
     let mut world = World::new(2, 11);

@@ -425,3 +425,31 @@ fn c21_spellings_of_one_resource() {
     );
     assert_eq!(Flow::udp(addr(LOCAL), peer().remote), peer());
 }
+
+/// PEER-C13, PEER-G15: of two dialogs that differ in one tag alone, a refresh
+/// of one is told to that one, and its end leaves the other.
+#[test]
+fn c13_g15_a_refresh_and_an_end_concern_one_watcher() {
+    let mut kit = Kit::notifier();
+    let (first, _) = watcher(&mut kit, &Request::subscribe("p"));
+    let from = "<sip:alice@example.com>;tag=a2";
+    let (second, _) = watcher(&mut kit, &Request { from, ..Request::subscribe("q") });
+    kit.run_millis(10_000);
+    let sent =
+        kit.feed(peer(), later(&first, 2, "Contact: <sip:alice@198.51.100.7:5080>\r\nEvent: presence\r\n").bytes());
+    let told = notifies(&sent);
+    assert_eq!((sent.len(), told.len()), (2, 1));
+    assert_eq!(told[0].field(HeaderName::To), first.field(HeaderName::From));
+    agree(&mut kit, &sent);
+    // The tags of one with the other's do not make a third.
+    let crossed = Request { from, ..later(&first, 3, AT_HOME) };
+    assert_eq!(kit.answer(peer(), crossed.bytes()).status(), 481);
+    let ended = later(&first, 3, "Contact: <sip:alice@198.51.100.7:5080>\r\nEvent: presence\r\nExpires: 0\r\n");
+    let sent = kit.feed(peer(), ended.bytes());
+    assert_eq!(state(notifies(&sent)[0]), "terminated;reason=timeout");
+    agree(&mut kit, &sent);
+    assert_eq!(kit.endpoint.watchers().count(), 1);
+    let sent = set(&mut kit, "<presence/>");
+    assert_eq!(notifies(&sent)[0].field(HeaderName::To), second.field(HeaderName::From));
+    assert_eq!(sent.len(), 1);
+}

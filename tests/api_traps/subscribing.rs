@@ -101,6 +101,8 @@ fn is_gone(kit: &Kit, id: SubscriptionId) -> bool {
 
 /// PEER-A01, PEER-A02, PEER-A19: the NOTIFY overtakes the 2xx, and a NAT has
 /// rewritten its Request-URI.
+///
+/// Covers: ADV-N1, PEER-A14
 #[test]
 fn a01_a02_a19_a_notify_before_any_response_makes_the_dialog() {
     let mut kit = Kit::new();
@@ -220,6 +222,8 @@ fn a10_a11_d03_an_unsubscribe_ends_in_peace() {
 /// PEER-A15, PEER-A16, PEER-D13, PEER-D14: 481 to the first SUBSCRIBE is an
 /// end, 481 to a refresh one delayed new beginning, with nothing of the old
 /// dialog; no Expires is asked for in it.
+///
+/// Covers: ADV-N4
 #[test]
 fn a15_a16_d13_d14_what_481_leads_to() {
     let mut kit = Kit::new();
@@ -266,6 +270,8 @@ fn a17_a18_a_bare_202_is_as_good_as_200() {
 
 /// PEER-B01, PEER-B02, PEER-B03: a NOTIFY without `expires` neither stops nor
 /// restarts the clock.
+///
+/// Covers: ADV-N2, ADV-N3
 #[test]
 fn b01_b02_b03_notifies_without_expires_leave_the_refresh_where_it_was() {
     for every in [1_000, 50] {
@@ -450,6 +456,8 @@ fn d01_late_messages_after_the_end() {
 }
 
 /// PEER-D02: unsubscribed before the first answer.
+///
+/// Covers: ADV-E9
 #[test]
 fn d02_an_unsubscribe_waits_for_the_subscribe_before_it() {
     let mut kit = Kit::new();

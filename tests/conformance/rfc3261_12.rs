@@ -9,7 +9,7 @@ fn first(sent: Vec<(std::time::Duration, Out)>) -> Out {
     sent.into_iter().next().expect("nothing was sent").1
 }
 
-/// Covers: 3261-12-1, 3261-12.2.2-1, 3265-3.1.2-4
+/// Covers: 3261-12-1, 3261-12.2.2-1, 3265-3.1.2-4, PEER-C13
 #[test]
 fn a_dialog_is_call_id_and_both_tags() {
     let mut rig = Rig::notifier();
@@ -191,7 +191,7 @@ fn numbers_rise_by_one_in_each_direction() {
     }
 }
 
-/// Covers: 3261-12.2.1.2-1
+/// Covers: 3261-12.2.1.2-1, ADV-N5
 #[test]
 fn a_2xx_moves_the_remote_target() {
     let mut rig = Rig::new();

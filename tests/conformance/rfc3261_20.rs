@@ -74,7 +74,7 @@ fn what_is_needed_and_malformed_is_refused() {
 }
 
 /// Covers: 3261-8.2.2-1, 3261-8.2.2-2, 3261-7.3.1-1, 3261-7.3.1-2, 3261-7.3.1-8, 3261-25.1-3, 3261-25.1-4, 3261-20-2,
-/// 3261-7.1-2
+/// 3261-7.1-2, ADV-P15
 #[test]
 fn another_spelling_is_the_same_request() {
     let plain = subscribe(600);

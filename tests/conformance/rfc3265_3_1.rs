@@ -56,7 +56,7 @@ fn a_refresh_goes_out_by_itself_in_time() {
     }
 }
 
-/// Covers: 3265-3.1.1-3, 3265-3.1.1-8, 3842-3.4-1, 3856-6.4-1, PKG-2
+/// Covers: 3265-3.1.1-3, 3265-3.1.1-8, 3842-3.4-1, 3856-6.4-1, PKG-2, PEER-B23
 #[test]
 fn without_expires_the_package_decides_and_contact_never() {
     for (text, granted) in [

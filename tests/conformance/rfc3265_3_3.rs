@@ -27,7 +27,7 @@ fn where_one_dialog_is_allowed_the_first_notify_wins() {
     }
 }
 
-/// Covers: 3265-3.1.4.4-1, 3265-3.3.3-1, 3265-3.3.3-2, 3265-4.4.9-3, 3842-3.9-1, PKG-1
+/// Covers: 3265-3.1.4.4-1, 3265-3.3.3-1, 3265-3.3.3-2, 3265-4.4.9-3, 3842-3.9-1, PKG-1, ADV-P23
 #[test]
 fn where_several_are_allowed_each_fork_is_a_subscription() {
     let mut rig = Rig::new();

@@ -135,7 +135,7 @@ fn a_package_names_durations_and_types() {
     assert_eq!(wrong, Err(sip_events::Misuse::BadValue));
 }
 
-/// Covers: 3265-4.3.2-1, 3265-4.3.2-2, 3265-4.4.7-1, 3265-4.4.10-1, PKG-3, PKG-4, PKG-7
+/// Covers: 3265-4.3.2-1, 3265-4.3.2-2, 3265-4.4.7-1, 3265-4.4.10-1, PKG-3, PKG-4, PKG-7, PEER-G01
 #[test]
 fn versions_rise_by_one_with_each_document_of_a_subscription() {
     let (mut rig, bob) = door();
@@ -240,7 +240,7 @@ fn a_polite_block_looks_like_the_real_thing() {
     assert_eq!(told[0].get("Call-ID"), real.ok.get("Call-ID"));
 }
 
-/// Covers: 3265-5.6-2
+/// Covers: 3265-5.6-2, PEER-G16
 #[test]
 fn bodies_that_nobody_can_read_pass_through() {
     let mut packages = Packages::new();

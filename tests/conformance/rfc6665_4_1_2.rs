@@ -52,7 +52,7 @@ fn without_a_notify_the_attempt_ends_at_timer_n() {
     assert_eq!(rig.endpoint.poll_timeout(), None);
 }
 
-/// Covers: 6665-4.1.2.2-5, 6665-SSM-21, 6665-4.1.2.2-1, 6665-3.1.1-2
+/// Covers: 6665-4.1.2.2-5, 6665-SSM-21, 6665-4.1.2.2-1, 6665-3.1.1-2, PEER-H08
 #[test]
 fn timer_n_runs_for_every_refresh() {
     let short = std::time::Duration::from_nanos(1);

@@ -67,7 +67,7 @@ fn a_notify_without_a_state_or_with_two_changes_nothing() {
     assert_eq!(rig.status(ours.subscribe.notify(2, "active;expires=600")), 200);
 }
 
-/// Covers: 6665-4.1.3-27, 6665-DISP-25, 6665-SSM-30
+/// Covers: 6665-4.1.3-27, 6665-DISP-25, 6665-SSM-30, ADV-E10
 #[test]
 fn a_body_that_was_not_asked_for_is_refused_and_nothing_changes() {
     let mut rig = Rig::new();

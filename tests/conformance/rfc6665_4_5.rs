@@ -31,7 +31,7 @@ fn a_gruu_is_the_local_target_everywhere() {
     assert_eq!(rig.refresh(&ours).contact(), GRUU);
 }
 
-/// Covers: 6665-4.5.1-3, 6665-4.5.2-1, 6665-4.5.2-2, 6665-4.5-1, 6665-4.5.2-11
+/// Covers: 6665-4.5.1-3, 6665-4.5.2-1, 6665-4.5.2-2, 6665-4.5-1, 6665-4.5.2-11, PEER-C12, PEER-C14
 #[test]
 fn every_subscription_has_a_dialog_of_its_own() {
     let mut rig = Rig::new();

@@ -201,11 +201,13 @@ fn compare(over_tcp: bool) {
     assert!(wrong.is_empty(), "{} rows:\n{wrong}", wrong.lines().count());
 }
 
+/// Covers: ADV-E21, ADV-N9, ADV-P3, ADV-P7, ADV-P12, ADV-P15
 #[test]
 fn each_message_has_its_one_right_verdict() {
     compare(false);
 }
 
+/// Covers: ADV-P1, ADV-P2, ADV-P3, ADV-P6, ADV-P32
 #[test]
 fn the_same_on_a_stream() {
     compare(true);

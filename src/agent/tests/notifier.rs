@@ -299,6 +299,8 @@ fn watchers_that_wait_for_a_closed_connection_are_told_elsewhere() {
 }
 
 /// Not more than its window goes to one flow, however often the state changes.
+///
+/// Covers: ADV-N6
 #[test]
 fn the_window_of_a_flow_holds_across_changes() {
     let mut rig = quick(|mut config| {

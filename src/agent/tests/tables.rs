@@ -235,7 +235,8 @@ fn every_fatal_status_to_a_refresh_and_what_follows() {
 /// What a status to the first NOTIFY leaves of the watcher.
 /// Covers: 6665-NRC-1, 6665-NRC-3, 6665-NRC-4, 6665-NRC-5, 6665-NRC-6, 6665-NRC-7, 6665-NRC-8, 6665-NRC-9,
 /// 6665-NRC-10, 6665-NRC-11, 6665-NRC-12, 6665-NRC-13, 6665-NRC-14, 6665-NRC-15, 6665-NRC-16, 6665-NRC-17,
-/// 6665-NRC-18, 6665-NRC-19, 6665-NRC-20, 6665-NRC-21, 6665-4.2.2-4, 6665-4.2.2-5, 6665-NSM-16, PEER-D20
+/// 6665-NRC-18, 6665-NRC-19, 6665-NRC-20, 6665-NRC-21, 6665-4.2.2-4, 6665-4.2.2-5, 6665-NSM-16, PEER-D20,
+/// ADV-N7, ADV-E23
 #[test]
 fn every_status_to_a_notify() {
     for status in 200..=699u16 {

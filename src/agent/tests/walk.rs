@@ -410,7 +410,7 @@ impl Walk {
     }
 }
 
-/// Covers: PEER-B16, PEER-D01, PEER-D05, PEER-C01, PEER-C03, 3261-12.2.1.1-2
+/// Covers: PEER-B16, PEER-D01, PEER-D05, PEER-C01, PEER-C03, 3261-12.2.1.1-2, ADV-E16, ADV-E2, ADV-E5
 #[test]
 fn whatever_comes_the_records_agree_and_everything_ends() {
     for seed in 0..100 {

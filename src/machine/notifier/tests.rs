@@ -479,7 +479,7 @@ fn an_end_by_policy_waits_for_the_open_notify() {
     }
 }
 
-/// Covers: 6665-RACE-18, PEER-A13
+/// Covers: 6665-RACE-18, PEER-A13, ADV-E15
 #[test]
 fn a_change_during_acceptance_is_in_the_first_notify() {
     let mut sub = fresh(600);

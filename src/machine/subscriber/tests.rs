@@ -350,7 +350,7 @@ mod establishing {
         assert_eq!(rig.send().unwrap().kind, Kind::Refresh, "in the dialog that the NOTIFY made");
     }
 
-    /// Covers: 6665-SSM-27, 6665-SSM-30, 6665-4.1.2.4-3, 6665-4.1.2-2, 6665-4.1.4-1, PEER-A06
+    /// Covers: 6665-SSM-27, 6665-SSM-30, 6665-4.1.2.4-3, 6665-4.1.2-2, 6665-4.1.4-1, PEER-A06, ADV-P23
     #[test]
     fn forks_are_taken_until_timer_n_and_live_on_their_own() {
         let mut rig = Rig::active(600);
@@ -461,7 +461,7 @@ mod refreshing {
         assert_eq!(rig.tick(s(132)).end(), Some(End { cause: Cause::NoNotify, resubscribe: Resubscribe::Later }));
     }
 
-    /// Covers: PEER-A09, INT-15, 6665-RACE-12
+    /// Covers: PEER-A09, INT-15, 6665-RACE-12, PEER-C06
     #[test]
     fn a_second_refresh_waits_for_the_first_and_one_notify_serves_both() {
         let mut rig = Rig::refreshing(600, 100);
@@ -913,7 +913,7 @@ mod schedule {
         assert_eq!(rig.sub.next_timer(), Some((s(20), TimerKind::Refresh)));
     }
 
-    /// Covers: PEER-B06
+    /// Covers: PEER-B06, ADV-E19
     #[test]
     fn tiny_grants_neither_spin_nor_underflow() {
         for floor in [0, 1, 5, 30] {
@@ -1029,7 +1029,7 @@ mod schedule {
         assert_eq!(rig.sub.deadline(), Some(s(600)));
     }
 
-    /// Covers: PEER-B08, PEER-B09, 6665-4.2.2-9
+    /// Covers: PEER-B08, PEER-B09, 6665-4.2.2-9, ADV-E19, ADV-E21
     #[test]
     fn a_whole_life_at_the_edges_of_the_numbers() {
         let starts = [0, 1, u64::MAX / 2, u64::MAX - (1 << 40), u64::MAX - 2, u64::MAX];

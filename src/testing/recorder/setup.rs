@@ -12,7 +12,7 @@ use crate::error::RestoreError;
 use crate::{
     Authentication, Config, Delivery, Dialect, DialogSharing, Endpoint, FlowGone, Instant, MissingState, NotifyTimeout,
     PackageConfig, Packages, Policy, Restart, Role, RouteSet, Seed, Timers, Undecided, UnknownResource, Unproven,
-    machine,
+    ViaMaddr, machine,
 };
 
 tags!(Undecided { Pending = 0, Refuse = 1 });
@@ -26,6 +26,7 @@ tags!(Role { Standalone = 0, Shared = 1 });
 tags!(MissingState { Refuse = 0, Active = 1 });
 tags!(RouteSet { Notify = 0, NotifyOrResponse = 1 });
 tags!(Unproven { Limit = 0, Trust = 1 });
+tags!(ViaMaddr { Follow = 0, Source = 1 });
 fields!(Policy {
     undecided,
     unknown_resource,
@@ -37,6 +38,7 @@ fields!(Policy {
     missing_state,
     route_set,
     unproven,
+    via_maddr,
 });
 fields!(machine::Timers { t1, t2, t4 });
 fields!(Timers { sip, decision, give_up, retry_floor, retry_cap });

@@ -69,7 +69,7 @@ fn messages_are_cut_by_content_length() {
     assert_eq!(frames(stream.as_bytes()), [escaped(&a), escaped(&b), escaped(&c)]);
 }
 
-/// Covers: 5626-3.5-1, 3261-7.5-2, advisory P30
+/// Covers: 5626-3.5-1, 3261-7.5-2, advisory P30, ADV-P30
 #[test]
 fn pings_and_pongs_between_messages() {
     assert_eq!(frames(b"\r\n"), ["pong"]);
@@ -82,7 +82,7 @@ fn pings_and_pongs_between_messages() {
 }
 
 /// Covers: 3261-18.3-5, 3261-20.14-1, 3261-7.3.1-11
-/// Advisories P1 to P6, P32: a length that cannot be is refused at the head.
+/// Advisories P1 to P6, P32: a length that cannot be is refused at the head., ADV-P1, ADV-P2, ADV-P3, ADV-P6
 #[test]
 fn a_bad_content_length_loses_the_framing() {
     for (fields, reason) in [

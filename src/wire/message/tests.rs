@@ -159,7 +159,7 @@ fn empty_lines_before_a_message_are_skipped() {
     assert_eq!(message.head(), GOOD.as_bytes());
 }
 
-/// Covers: 3261-7.3.1-1, 3261-7.3.1-2, advisories P15 and P16
+/// Covers: 3261-7.3.1-1, 3261-7.3.1-2, advisories P15 and P16, ADV-P15
 #[test]
 fn field_lines_in_every_layout() {
     let text = with("Event: presence\r\n", "eVeNt \t :\r\n \t presence;\r\n\tid=1 \r\n  \r\n");
