@@ -11,7 +11,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lib import harness
-from lib import against_kamailio, against_notifier, ours, sipp_notifiers, sipp_subscribers  # noqa: F401  (each registers its checks)
+from lib import against_kamailio, against_notifier, against_phones, ours, sipp_notifiers, sipp_subscribers  # noqa: F401  (each registers its checks)
 
 JOBS = 12  # most of a check is waiting
 
