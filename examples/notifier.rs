@@ -30,6 +30,7 @@ usage: notifier --bind HOST:PORT [options]
   --max-expires SECONDS     longest duration
   --max-watchers N          above it 503
   --users FILE              ask for credentials: lines user:password
+  --algorithm NAME          MD5, SHA-256 or SHA-512-256; may be repeated (SHA-256, then MD5)
   --realm REALM             of which realm they are (the host of --bind)
   --outbound HOST:PORT      send NOTIFYs that go as datagrams to this proxy, whatever their route
   --ladder                  draw the messages (to standard error with --json)
@@ -65,7 +66,7 @@ fn main() -> io::Result<()> {
     let mut bind: Option<SocketAddr> = None;
     let (mut names, mut answer, mut json) = (Vec::new(), Answer::Accept, false);
     let (mut min_expires, mut max_expires, mut limits) = (None, None, Limits::default());
-    let (mut users, mut realm, mut tap) = (None, None, Wiretap::default());
+    let (mut users, mut realm, mut algorithms, mut tap) = (None, None, Vec::new(), Wiretap::default());
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--bind" => bind = Some(args.address(&arg)),
@@ -82,6 +83,12 @@ fn main() -> io::Result<()> {
             "--max-expires" => max_expires = Some(args.parsed(&arg)),
             "--max-watchers" => limits.watchers = args.parsed(&arg),
             "--users" => users = Some(args.value(&arg)),
+            "--algorithm" => algorithms.push(match args.value(&arg).as_str() {
+                "MD5" => Algorithm::Md5,
+                "SHA-256" => Algorithm::Sha256,
+                "SHA-512-256" => Algorithm::Sha512_256,
+                other => wrong(&format!("--algorithm: {other} is none of MD5, SHA-256, SHA-512-256")),
+            }),
             "--realm" => realm = Some(args.value(&arg)),
             "--outbound" => tap.outbound = Some(args.address(&arg)),
             "--ladder" => tap.ladder = true,
@@ -102,7 +109,7 @@ fn main() -> io::Result<()> {
         .unwrap_or_else(|error| wrong(&error.to_string()));
     let realm = realm.unwrap_or_else(|| host(bind));
     config = config.with_authentication(match users {
-        Some(file) => authentication(&file, &realm),
+        Some(file) => authentication(&file, &realm, &algorithms),
         None => Authentication::None,
     });
     for name in &names {
@@ -133,14 +140,16 @@ impl UserStore for Users {
     }
 }
 
-fn authentication(file: &str, realm: &str) -> Authentication {
+fn authentication(file: &str, realm: &str, algorithms: &[Algorithm]) -> Authentication {
     let text = std::fs::read_to_string(file).unwrap_or_else(|error| wrong(&format!("{file}: {error}")));
     let lines = text.lines().filter_map(|line| line.split_once(':'));
     let users = lines.map(|(user, password)| (user.to_string(), password.to_string())).collect();
     let settings = Settings::new(realm).unwrap_or_else(|error| wrong(&format!("--realm {realm}: {error}")));
-    // Proxies rewrite the Request-URI, and most phones know MD5 only.
-    let settings = settings.uri_check(UriCheck::RequestOrTo);
-    settings.algorithms(&[Algorithm::Sha256, Algorithm::Md5]).users(Arc::new(Users(users))).into()
+    // Most phones know MD5 only, and some of them read the first challenge alone.
+    let default = [Algorithm::Sha256, Algorithm::Md5];
+    let settings = settings.algorithms(if algorithms.is_empty() { &default } else { algorithms });
+    // Proxies rewrite the Request-URI.
+    settings.uri_check(UriCheck::RequestOrTo).users(Arc::new(Users(users))).into()
 }
 
 fn host(address: SocketAddr) -> String {

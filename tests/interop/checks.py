@@ -10,8 +10,8 @@ import signal
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lib import harness
-from lib import against_kamailio, against_notifier, ours, sipp_notifiers, sipp_subscribers  # noqa: F401  (each registers its checks)
+from lib import dissect, harness, table
+from lib import against_kamailio, against_notifier, against_phones, ours, sipp_notifiers, sipp_subscribers  # noqa: F401  (each registers its checks)
 
 JOBS = 12  # most of a check is waiting
 
@@ -22,6 +22,7 @@ def parse():
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--verbose", action="store_true")
+    parser.add_argument("--table", action="store_true", help="write docs/interop.md; with all checks only")
     parser.add_argument("--self-test", action="store_true", help="Kamailio stands in for the notifier")
     parser.add_argument("names", nargs="*", metavar="NAME")
     return parser.parse_args()
@@ -44,6 +45,22 @@ def show_logs(folder):
                 print(f"    --- {name}", *("    " + line for line in log.read().splitlines()[-60:]), sep="\n", flush=True)
 
 
+def dissect_all(options):
+    """Wireshark reads every message that the examples recorded; 1 if it complains."""
+    for context in list(harness.Context.open):
+        context.close()
+    try:
+        want, have, complaints = dissect.everything(options.state)
+    except harness.Failed as failure:
+        want, have, complaints = 0, 0, [str(failure)]
+    options.dissected = (want, have, len(complaints))
+    if want == have and not complaints:
+        print(f"ok dissect-all: {have} messages, nothing malformed, no error mark", flush=True)
+        return 0
+    print(f"FAIL dissect-all: {have} of {want} messages dissected", *complaints[:20], sep="\n    ", flush=True)
+    return 1
+
+
 def main():
     options = parse()
     if options.list:
@@ -57,11 +74,12 @@ def main():
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    failed, finished = 0, False
+    failed, finished, results = 0, False, {}
     pool = concurrent.futures.ThreadPoolExecutor(JOBS)
     try:
         for done in concurrent.futures.as_completed([pool.submit(harness.run_check, options, one) for one in checks]):
             name, why, seconds = done.result()
+            results[name] = why
             if why is None:
                 print(f"ok {name} ({seconds:.1f} s)", flush=True)
             else:
@@ -70,6 +88,10 @@ def main():
                 if options.verbose:
                     show_logs(os.path.join(options.state, name))
         finished = True
+        if len(checks) > 1:
+            failed += dissect_all(options)
+        if options.table and len(checks) == len(harness.CHECKS):
+            table.write(harness.CHECKS, results, options.dissected)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         for context in list(harness.Context.open):
@@ -78,7 +100,7 @@ def main():
             shutil.rmtree(options.state, ignore_errors=True)
         else:
             print(f"logs: {options.state}", flush=True)
-    print(f"{len(checks) - failed} passed, {failed} failed", flush=True)
+    print(f"{len(checks) + (len(checks) > 1) - failed} passed, {failed} failed", flush=True)
     return 1 if failed else 0
 
 

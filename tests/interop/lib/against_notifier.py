@@ -4,11 +4,11 @@ With --self-test Kamailio stands in for the notifier, which proves the checks th
 
 import os
 import re
-import subprocess
 import time
 
 from .against_kamailio import TYPES, bodies
-from .harness import LOOPBACK, Failed, check, expect
+from .dissect import dissect
+from .harness import LOOPBACK, check, expect
 from .kamailio import kamailio
 from .sip import Peer, Subscription, settled, write_pcap
 
@@ -177,22 +177,10 @@ def dissected(context, log):
     """Wireshark finds nothing wrong in these datagrams, and all of them are SIP."""
     path = os.path.join(context.dir, "datagrams.pcap")
     write_pcap(path, log)
-    ports = {port for _, source, destination, _ in log for port in (source, destination)}
-    argv = ["tshark", "-n", "-r", path, "-T", "fields", "-E", "separator=|"]
-    for port in ports:
-        argv += ["-d", f"udp.port=={port},sip"]
-    for field in ("frame.protocols", "_ws.malformed", "_ws.expert.message"):
-        argv += ["-e", field]
-    try:
-        done = subprocess.run(argv, capture_output=True, timeout=30, stdin=subprocess.DEVNULL)
-    except subprocess.TimeoutExpired:
-        raise Failed("tshark did not end within 30 s")
-    context.file("tshark.stderr", done.stderr)
-    lines = done.stdout.decode("utf-8", "replace").splitlines()
-    expect(len(lines) == len(log), f"tshark read {len(lines)} of {len(log)} datagrams")
-    for line in lines:
-        protocols, malformed, message = line.split("|", 2)
-        expect(":sip" in protocols and not malformed and not message, f"tshark: {line}")
+    frames = dissect(path, context.dir)
+    expect(len(frames) == len(log), f"tshark read {len(frames)} of {len(log)} datagrams")
+    for frame in frames:
+        expect(":sip" in frame.protocols and not frame.malformed and not frame.expert, f"tshark: {frame}")
 
 
 @check("dissect-notifier")

@@ -349,7 +349,7 @@ def wait_bound(process, transport, port, seconds=5):
     raise Failed(f"{process.name} did not bind its port")
 
 
-Check = collections.namedtuple("Check", "name run")
+Check = collections.namedtuple("Check", "name run about")
 CHECKS = []
 
 
@@ -357,7 +357,8 @@ def check(name, *values, **arguments):
     """Registers a function as a check; may be given several times, with different arguments."""
 
     def register(function):
-        CHECKS.append(Check(name, lambda context: function(context, *values, **arguments)))
+        about = " ".join((function.__doc__ or "").split())
+        CHECKS.append(Check(name, lambda context: function(context, *values, **arguments), about))
         return function
 
     return register

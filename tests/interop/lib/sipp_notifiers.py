@@ -441,7 +441,7 @@ for _status in ("400 Bad Request", "403 Forbidden", "404 Not Found", "405 Method
 # Then the program may subscribe again, and is told when.
 for _status in ("480 Temporarily Unavailable", "486 Busy Here", "500 Server Internal Error", "503 Service Unavailable", "600 Busy Everywhere"):
     _code = _status.split()[0]
-    peer(f"peer-notifier-{_code}-retry-after", over=1)(refused(_status, "Retry-After: 2 (soon)", after=2))
+    peer(f"peer-notifier-{_code}-retry-after", over=1)(refused(_status, "Retry-After: 2", after=2))
 
 
 # Challenges.

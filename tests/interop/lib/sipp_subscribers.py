@@ -59,6 +59,13 @@ def told(notifier):
     return [one.get("Subscription-State").split(";")[0] for one in notifies(notifier)]
 
 
+def told_first(notifier):
+    """Waits until the first NOTIFY is answered: a change before that takes its place. Returns the watcher."""
+    watcher = notifier.event("subscribe")["watcher"]
+    notifier.event("notified", watcher=watcher)
+    return watcher
+
+
 # The usual.
 
 for _transport in ("udp", "tcp"):
@@ -79,7 +86,7 @@ for _transport in ("udp", "tcp"):
         return verify
 
     def change(notifier):
-        notifier.event("subscribe")
+        told_first(notifier)
         path = notifier.context.file("state2", BODY.format("there").encode())
         notifier.say(f"set {notifier.uri} presence {path}")
 
@@ -425,11 +432,11 @@ def two_vias(s):
 
 
 def approve(notifier):
-    notifier.say(f"approve {notifier.event('subscribe')['watcher']}")
+    notifier.say(f"approve {told_first(notifier)}")
 
 
 def reject(notifier):
-    notifier.say(f"reject {notifier.event('subscribe')['watcher']}")
+    notifier.say(f"reject {told_first(notifier)}")
 
 
 @peer("peer-subscriber-pending-approved", "--policy", "pending", settle=False, act=approve)
@@ -454,16 +461,17 @@ def rejected(s):
 
 def ended(name, reason, after=None):
     def end(notifier):
-        notifier.event("subscribe")
-        notifier.event("notified", resource=notifier.uri)
+        told_first(notifier)
         notifier.say(" ".join(filter(None, ["terminate", notifier.uri, reason, after])))
 
-    @peer(name, act=end)
     def build(s):
         s.established()
         s.take_notify(f"terminated;(.*;)?reason={reason}" + (f".*retry-after={after}" if after else ""))
         s.subscribe()
         s.response(481)
+
+    build.__doc__ = f"The notifier ends it: reason={reason}" + (f", retry-after={after}" if after else "") + "; 481 to a refresh after that."
+    peer(name, act=end)(build)
 
 
 for _reason, _after in (("deactivated", None), ("probation", "30"), ("rejected", None), ("timeout", None), ("giveup", "30"),
