@@ -28,6 +28,11 @@ pub trait Actor: fmt::Debug {
     fn wake(&mut self, scene: &mut Scene<'_>) {
         let _ = scene;
     }
+    /// Whether it passes on what others say to each other: what goes wrong
+    /// between it and them goes wrong between them.
+    fn relays(&self) -> bool {
+        false
+    }
     /// The faults are over: from now on it behaves, and starts nothing new.
     fn calm(&mut self) {}
 }

@@ -4,106 +4,16 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
 use core::time::Duration;
 
 use super::facts::{Facts, key};
+use super::invariant::{Invariant, Violation};
 use super::node::Store;
 use crate::event::SubscriptionState;
-use crate::{Event, Flow, Instant, StreamId};
+use crate::{Endpoint, Event, Flow, Instant, StreamId};
 
 /// 64*T1 (RFC 3261 section 17.1.2.2).
 pub(crate) const TIMER_F: Duration = Duration::from_secs(32);
-
-/// A rule. Its `Display` is the rule in words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Invariant {
-    /// The CSeq of told NOTIFYs rises.
-    NotifyOrder,
-    /// A NOTIFY is told once, and only if it came.
-    NotifyOnce,
-    /// A NOTIFY is told to the subscription whose dialog it belongs to.
-    ForeignDialog,
-    /// A subscription and a watcher end once.
-    OneEnd,
-    /// The end is the end.
-    NothingAfterEnd,
-    /// RFC 6665 section 4.2.1.2.
-    AcceptedFirst,
-    /// INT-10 and INT-15.
-    OneInFlight,
-    /// RFC 6665 section 4.2.1.1.
-    GrantedAboveAsked,
-    /// RFC 3261 section 12.2.1.1.
-    CseqBack,
-    /// Time is not asked for again.
-    NoPastWakeUp,
-    /// A timer that fired does not fire at the same moment for ever.
-    NoSpin,
-    /// Nothing leaks.
-    TablesEmpty,
-    /// No input causes a flood.
-    OutputsBounded,
-    /// No watcher pays for another's silence.
-    BlackHole,
-    /// What was published arrives.
-    LostState,
-    /// What is sent can be read.
-    WellFormed,
-    /// A retransmission repeats its bytes (RFC 3261 section 17.1.2.2).
-    SameBytes,
-    /// A snapshot is taken up as it is, or refused as a whole.
-    Restored,
-    /// The reference model agrees.
-    Model,
-}
-
-impl fmt::Display for Invariant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotifyOrder => "NOTIFYs reach the application in CSeq order",
-            Self::NotifyOnce => "a NOTIFY never reaches the application twice",
-            Self::ForeignDialog => "a NOTIFY never reaches the application from a foreign dialog",
-            Self::OneEnd => "exactly one final end per subscription",
-            Self::NothingAfterEnd => "nothing sent after a terminated NOTIFY",
-            Self::AcceptedFirst => "2xx before NOTIFY",
-            Self::OneInFlight => "at most one NOTIFY and one SUBSCRIBE in flight per subscription",
-            Self::GrantedAboveAsked => "granted never above asked",
-            Self::CseqBack => "CSeq never goes back, not across a restart",
-            Self::NoPastWakeUp => "no wake-up in the past",
-            Self::NoSpin => "no spin",
-            Self::TablesEmpty => "all tables empty and timers gone 64*T1 after the last end",
-            Self::OutputsBounded => "outputs per input bounded",
-            Self::BlackHole => "one black-hole watcher does not delay the others",
-            Self::LostState => "no published state lost whose path was up for 64*T1",
-            Self::WellFormed => "every message sent reads as SIP",
-            Self::SameBytes => "a retransmission repeats its bytes",
-            Self::Restored => "a sound snapshot is restored, a spoiled one refused",
-            Self::Model => "the reference model agrees",
-        })
-    }
-}
-
-/// A broken rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Violation {
-    /// Which one.
-    pub invariant: Invariant,
-    /// World time.
-    pub at: Instant,
-    /// At which node.
-    pub node: usize,
-    /// What was seen.
-    pub detail: String,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\" broken at {} s, node {}: {}", self.invariant, self.at, self.node, self.detail)
-    }
-}
 
 /// A client transaction, as seen on the wire.
 #[derive(Debug, Clone)]
@@ -126,6 +36,8 @@ struct Leg {
     accepted: u64,
     notified: u64,
     was_accepted: bool,
+    /// Seconds that the latest 2xx grants.
+    granted: Option<u32>,
     /// A terminated NOTIFY was sent, or came.
     over: bool,
     /// Its answer asks for it to be sent again.
@@ -156,13 +68,17 @@ struct Came {
 
 /// One subscription of a node, as its application sees it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Seen {
-    pub(crate) dialog: Option<u64>,
-    pub(crate) notifier: Option<usize>,
+struct Seen {
+    dialog: Option<u64>,
+    notifier: Option<usize>,
     /// The node's own tag in that dialog.
-    pub(crate) own_tag: u64,
+    own_tag: u64,
     cseq: u32,
     over: bool,
+    /// The dialog as the notifier sees it.
+    reverse: u64,
+    /// The document that was compared last.
+    compared: u64,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -176,6 +92,12 @@ struct Watch {
     waiting: BTreeMap<u64, u64>,
     seen: BTreeMap<u64, Seen>,
     gone: BTreeSet<u64>,
+    /// Subscriptions and watchers that were there at the last look.
+    living: BTreeSet<u64>,
+    watching: BTreeSet<u64>,
+    /// The latest NOTIFY of each dialog that no final response has answered:
+    /// its branch, and when it left.
+    unanswered: BTreeMap<u64, (u64, Instant)>,
     came: Vec<Came>,
     /// Damaged messages have come.
     damaged: bool,
@@ -202,7 +124,7 @@ impl Checkers {
     }
 
     pub(crate) fn fail(&mut self, invariant: Invariant, at: Instant, node: usize, detail: String) {
-        self.violation.get_or_insert(Violation { invariant, at, node, detail });
+        self.violation.get_or_insert(Violation::new(invariant, at, node, detail));
     }
 
     fn complain(&mut self, node: usize, broken: Option<(Invariant, String)>) {
@@ -211,9 +133,11 @@ impl Checkers {
         }
     }
 
-    /// What a node's application knows of a subscription.
-    pub(crate) fn seen(&self, node: usize, subscription: u64) -> Option<&Seen> {
-        self.nodes.get(node)?.seen.get(&subscription)
+    /// Who notifies a subscription, the node's own tag in its dialog, and the
+    /// dialog as the notifier sees it.
+    pub(crate) fn path(&self, node: usize, subscription: u64) -> Option<(usize, u64, u64)> {
+        let seen = self.nodes.get(node)?.seen.get(&subscription)?;
+        Some((seen.notifier?, seen.own_tag, seen.reverse))
     }
 
     /// A message reaches a node.
@@ -227,9 +151,13 @@ impl Checkers {
         let Some(facts) = Facts::read(message).or_else(|| Facts::read(&torn)) else { return };
         if facts.status >= 200 {
             let mut again = None;
-            if let Some(sending) = watch.sending.get_mut(&key(&[facts.branch])) {
+            let branch = key(&[facts.branch]);
+            if let Some(sending) = watch.sending.get_mut(&branch) {
                 sending.open = false;
                 again = Some(sending.dialog);
+                if watch.unanswered.get(&sending.dialog).is_some_and(|(latest, _)| *latest == branch) {
+                    watch.unanswered.remove(&sending.dialog);
+                }
             }
             if let Some(leg) = again.and_then(|dialog| watch.legs.get_mut(&dialog)) {
                 leg.again |= facts.status >= 300 && facts.cseq_method == b"NOTIFY";
@@ -303,6 +231,36 @@ impl Checkers {
         self.complain(node, broken);
     }
 
+    /// What there is at a node now: what is not there any more has been told
+    /// to be over.
+    pub(crate) fn present(&mut self, node: usize, endpoint: &Endpoint) {
+        let Some(watch) = self.nodes.get_mut(node) else { return };
+        let living: BTreeSet<u64> = endpoint.subscriptions().map(crate::SubscriptionId::as_u64).collect();
+        let watching: BTreeSet<u64> = endpoint.watchers().map(crate::WatcherId::as_u64).collect();
+        let lost = watch.living.difference(&living).find(|id| watch.seen.get(id).is_none_or(|seen| !seen.over));
+        let lost = lost.map(|id| format!("subscription {id:x} is gone without a word"));
+        let left = watch.watching.difference(&watching).find(|id| !watch.gone.contains(id));
+        let left = left.map(|id| format!("watcher {id:x} is gone without a word"));
+        watch.living = living;
+        watch.watching = watching;
+        self.complain(node, lost.or(left).map(|detail| (Invariant::OneEnd, detail)));
+    }
+
+    /// Whether a watcher of `node`, other than the one in `dialog`, has kept
+    /// silent on a NOTIFY for `time` and more.
+    pub(crate) fn has_silent(&mut self, node: usize, dialog: u64, time: Duration) -> bool {
+        let Some(watch) = self.nodes.get_mut(node) else { return false };
+        let Some(now) = watch.now else { return false };
+        watch.unanswered.retain(|_, (_, sent)| *sent + TIMER_F > now);
+        watch.unanswered.iter().any(|(other, (_, sent))| *other != dialog && *sent + time < now)
+    }
+
+    /// Whether this is the first look at this document of a subscription.
+    pub(crate) fn first_look(&mut self, node: usize, subscription: u64, document: u64) -> bool {
+        let seen = self.nodes.get_mut(node).and_then(|watch| watch.seen.get_mut(&subscription));
+        seen.is_some_and(|seen| core::mem::replace(&mut seen.compared, document) != document)
+    }
+
     /// A node comes back after a crash.
     pub(crate) fn restarted(&mut self, node: usize, store: Store) {
         let Some(watch) = self.nodes.get_mut(node) else { return };
@@ -318,7 +276,11 @@ impl Checkers {
         let mut legs = core::mem::take(&mut watch.legs);
         if store == Store::Stale {
             // It cannot know of an end that came later.
-            legs.values_mut().for_each(|leg| leg.over = false);
+            // Nor of a shorter duration.
+            for leg in legs.values_mut() {
+                leg.over = false;
+                leg.granted = Some(u32::MAX);
+            }
         }
         let minted = core::mem::take(&mut watch.minted);
         *watch = Watch { legs, minted, damaged: watch.damaged, ..Watch::default() };
@@ -396,6 +358,13 @@ impl Watch {
         if notify && !leg.was_accepted && waiting == 0 {
             broken = broken.or_else(|| Some((Invariant::AcceptedFirst, line())));
         }
+        if notify && !terminated && waiting == 0 && facts.state_expires() > leg.granted {
+            let detail = format!("{:?} in a NOTIFY, {:?} granted", facts.state_expires(), leg.granted);
+            broken = broken.or(Some((Invariant::GrantedAboveAsked, detail)));
+        }
+        if notify {
+            self.unanswered.insert(dialog, (branch, now));
+        }
         leg.over |= notify && terminated;
         leg.again = false;
         leg.cseq = leg.cseq.max(facts.cseq);
@@ -420,6 +389,7 @@ impl Watch {
         let leg = self.legs.entry(dialog).or_default();
         leg.was_accepted = true;
         leg.accepted = self.ticks;
+        leg.granted = facts.expires;
         match (facts.expires, asked.expires) {
             (None, _) => Some((Invariant::GrantedAboveAsked, String::from("2xx without Expires"))),
             (Some(granted), Some(asked_for)) if granted > asked_for && !asked.mangled => {
@@ -479,6 +449,7 @@ impl Watch {
                     return Some((Invariant::NotifyOrder, format!("{event:?} after {}", seen.cseq)));
                 }
                 seen.dialog = Some(came.dialog);
+                seen.reverse = came.reverse;
                 seen.cseq = *cseq;
                 seen.own_tag = came.own_tag;
                 seen.notifier = notifiers.get(&came.reverse).copied();
@@ -512,3 +483,6 @@ impl Watch {
 fn text(bytes: &[u8]) -> alloc::borrow::Cow<'_, str> {
     String::from_utf8_lossy(bytes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,7 +32,7 @@ pub struct Facts<'a> {
     pub expires: Option<u32>,
     /// Min-Expires or Retry-After, seconds.
     pub delay: Option<u32>,
-    /// What follows the blank line.
+    /// What follows the blank line, as far as Content-Length goes (RFC 3261 section 18.3).
     pub body: &'a [u8],
 }
 
@@ -43,6 +43,7 @@ impl<'a> Facts<'a> {
     pub fn read(message: &'a [u8]) -> Option<Self> {
         let mut facts = Self::default();
         let (first, mut rest) = line(message)?;
+        let mut length = None;
         if let Some((_, status)) = first.split_at_checked(8).filter(|(version, _)| is_version(version)) {
             facts.status = u16::try_from(number(status.get(..3)?)?).ok()?;
         } else {
@@ -59,9 +60,10 @@ impl<'a> Facts<'a> {
             if field.is_empty() {
                 break;
             }
-            facts.take(field);
+            facts.take(field, &mut length);
         }
-        facts.body = rest;
+        let length = length.and_then(|length| usize::try_from(length).ok());
+        facts.body = length.and_then(|length| rest.get(..length)).unwrap_or(rest);
         Some(facts)
     }
 
@@ -70,7 +72,7 @@ impl<'a> Facts<'a> {
         !self.call_id.is_empty() && !self.cseq_method.is_empty()
     }
 
-    fn take(&mut self, field: &'a [u8]) {
+    fn take(&mut self, field: &'a [u8], length: &mut Option<u32>) {
         let Some(colon) = field.iter().position(|b| *b == b':').filter(|at| *at > 0) else { return };
         let (name, value) = field.split_at(colon);
         let value = value.get(1..).unwrap_or_default().trim_ascii();
@@ -103,6 +105,8 @@ impl<'a> Facts<'a> {
             self.expires = number(value);
         } else if is(b"Min-Expires", b"Retry-After") {
             self.delay = number(value);
+        } else if is(b"Content-Length", b"l") {
+            *length = number(value);
         }
     }
 
@@ -210,7 +214,8 @@ mod tests {
     fn facts_of_a_notify() {
         let text = b"NOTIFY sip:a@10.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.2:5060;branch=z9hG4bKx;rport\r\n\
             From: <sip:b@x;tag=no>;tag=wb\r\nTo: <sip:a@x>;tag=sa\r\nCall-ID: c\r\nCSeq: 7 NOTIFY\r\n\
-            Contact: <sip:b@10.0.0.2:5060>\r\nSubscription-State: active;expires=99\r\n\r\nbody";
+            Contact: <sip:b@10.0.0.2:5060>\r\nSubscription-State: active;expires=99\r\n\
+            Content-Length: 4\r\n\r\nbody and more";
         let facts = Facts::read(text).unwrap();
         assert_eq!((facts.from_tag, facts.to_tag, facts.cseq), (&b"wb"[..], &b"sa"[..], 7));
         assert_eq!(

@@ -12,6 +12,7 @@ mod actor;
 mod checkers;
 mod citizen;
 mod facts;
+mod invariant;
 mod log;
 mod net;
 mod node;
@@ -27,9 +28,9 @@ mod text;
 mod world;
 
 pub use actor::{Actor, Scene};
-pub use checkers::{Invariant, Violation};
 pub use citizen::{Citizen, PACKAGE};
 pub use facts::Facts;
+pub use invariant::{Invariant, Violation};
 pub use log::{Frame, Log};
 pub use net::{Datagram, Fault, FaultCounts, Faults, Network};
 pub use node::{Application, Blueprint, Clock, Node, Store};

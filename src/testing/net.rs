@@ -107,11 +107,20 @@ pub enum Fault {
     Silence,
     /// A termination by a peer.
     Termination,
+    /// A request that a proxy sent to more than one.
+    Fork,
+    /// A 401 of a peer.
+    Challenge,
+    /// A 423 of a peer.
+    TooBrief,
+    /// A peer's NOTIFY before its 2xx, from a second tag, with a state that
+    /// nobody knows or a duration that nobody asked for.
+    Oddity,
 }
 
 impl Fault {
     /// All kinds, in the order of their counters.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 28] = [
         Self::Loss,
         Self::Burst,
         Self::Duplicate,
@@ -136,6 +145,10 @@ impl Fault {
         Self::Refusal,
         Self::Silence,
         Self::Termination,
+        Self::Fork,
+        Self::Challenge,
+        Self::TooBrief,
+        Self::Oddity,
     ];
 }
 
@@ -178,7 +191,7 @@ pub struct Datagram {
     pub to: SocketAddr,
     /// The bytes as they arrive.
     pub bytes: Bytes,
-    /// They are not the bytes that were sent.
+    /// They are not the bytes that were sent, or repeat what came so.
     pub mangled: bool,
     /// A copy that comes much later.
     pub replayed: bool,
@@ -208,8 +221,12 @@ pub struct Network {
     nats: Vec<Nat>,
     burst_until: Instant,
     counts: FaultCounts,
-    trouble: BTreeMap<IpAddr, Instant>,
-    damage: BTreeMap<IpAddr, Instant>,
+    /// When something last went wrong between two, or with one.
+    trouble: BTreeMap<(IpAddr, IpAddr), Instant>,
+    damage: BTreeMap<(IpAddr, IpAddr), Instant>,
+    /// Tests put something here that must not be, to see that it is noticed.
+    #[cfg(test)]
+    pub(crate) meddle: Option<fn(&mut Datagram) -> Duration>,
 }
 
 impl Network {
@@ -234,6 +251,8 @@ impl Network {
             counts: FaultCounts([0; Fault::ALL.len()]),
             trouble: BTreeMap::new(),
             damage: BTreeMap::new(),
+            #[cfg(test)]
+            meddle: None,
         }
     }
 
@@ -280,15 +299,15 @@ impl Network {
         self.walls.iter().filter(hit).map(|wall| (wall.until, wall.both)).max()
     }
 
-    /// Counts a fault that hurts what these addresses say to each other.
-    pub(crate) fn harm(&mut self, now: Instant, fault: Fault, ips: &[IpAddr]) {
+    /// Counts a fault that hurts what two addresses say to each other, or all
+    /// that one says.
+    pub(crate) fn harm(&mut self, now: Instant, fault: Fault, a: IpAddr, b: IpAddr) {
         self.counts.add(fault);
-        for ip in ips {
-            let since = self.trouble.entry(*ip).or_insert(now);
-            *since = now.max(*since);
-            if matches!(fault, Fault::Corrupt) {
-                self.damage.insert(*ip, now);
-            }
+        let pair = (a.min(b), a.max(b));
+        let since = self.trouble.entry(pair).or_insert(now);
+        *since = now.max(*since);
+        if matches!(fault, Fault::Corrupt) {
+            self.damage.insert(pair, now);
         }
     }
 
@@ -296,55 +315,57 @@ impl Network {
         self.counts.merge(counts);
     }
 
-    /// When something last went wrong with messages from or to `ip`.
-    pub(crate) fn last_trouble(&self, ip: IpAddr) -> Instant {
-        self.trouble.get(&ip).copied().unwrap_or(Instant::ZERO)
+    /// When something last went wrong between two, or with one of them.
+    pub(crate) fn last_trouble(&self, a: IpAddr, b: IpAddr) -> Instant {
+        let pairs = [(a.min(b), a.max(b)), (a, a), (b, b)];
+        pairs.iter().filter_map(|pair| self.trouble.get(pair)).copied().max().unwrap_or(Instant::ZERO)
     }
 
-    /// When a message from or to `ip` was last damaged.
-    pub(crate) fn last_damage(&self, ip: IpAddr) -> Option<Instant> {
-        self.damage.get(&ip).copied()
+    /// When a message between them was last damaged.
+    pub(crate) fn last_damage(&self, a: IpAddr, b: IpAddr) -> Option<Instant> {
+        self.damage.get(&(a.min(b), a.max(b))).copied()
     }
 
-    /// Sends a datagram: `arrive` gets each copy that arrives, and when.
+    /// Sends a datagram: `arrive` gets each copy that arrives, and when. With
+    /// `mangled` it repeats what was damaged on its way to the sender.
     pub(crate) fn send(
         &mut self,
         now: Instant,
         from: SocketAddr,
         to: SocketAddr,
         bytes: Bytes,
+        mangled: bool,
         mut arrive: impl FnMut(Instant, Datagram),
     ) {
-        let ips = [from.ip(), to.ip()];
         let faults = self.faults;
         let source = self.nats.iter().find(|nat| nat.inside == from).map_or(from, |nat| nat.outside);
         let target = match self.nats.iter().find(|nat| nat.outside.ip() == to.ip()) {
             Some(nat) if nat.outside == to => nat.inside,
             Some(nat) => {
                 let inside = nat.inside.ip();
-                self.harm(now, Fault::Rebind, &[from.ip(), inside]);
+                self.harm(now, Fault::Rebind, from.ip(), inside);
                 return;
             }
             // From outside nobody reaches an inside address.
             None if self.nats.iter().any(|nat| nat.inside == to) => {
-                self.harm(now, Fault::Rebind, &ips);
+                self.harm(now, Fault::Rebind, from.ip(), to.ip());
                 return;
             }
             None => to,
         };
-        let ips = [from.ip(), target.ip()];
-        if let Some((_, both)) = self.walled(now, from.ip(), target.ip()) {
-            self.harm(now, if both { Fault::Partition } else { Fault::OneWay }, &ips);
+        let (a, b) = (from.ip(), target.ip());
+        if let Some((_, both)) = self.walled(now, a, b) {
+            self.harm(now, if both { Fault::Partition } else { Fault::OneWay }, a, b);
             return;
         }
         if now < self.burst_until {
-            self.harm(now, Fault::Burst, &ips);
+            self.harm(now, Fault::Burst, a, b);
             return;
         }
         if self.rng.chance(faults.burst) {
             self.burst_until = now + self.rng.within(Duration::from_secs(10));
         }
-        let mut datagram = Datagram { from: source, to: target, bytes, mangled: false, replayed: false };
+        let mut datagram = Datagram { from: source, to: target, bytes, mangled, replayed: false };
         if self.rng.chance(faults.replay) {
             self.counts.add(Fault::Replay);
             let at = now + self.rng.within(Duration::from_secs(3600));
@@ -356,7 +377,7 @@ impl Network {
             copies = 2u64.saturating_add(self.rng.below(2));
         }
         if self.rng.chance(faults.loss) {
-            self.harm(now, Fault::Loss, &ips);
+            self.harm(now, Fault::Loss, a, b);
             copies = copies.saturating_sub(1);
         }
         for _ in 0..copies {
@@ -370,13 +391,17 @@ impl Network {
             }
             if self.rng.chance(faults.tail) {
                 at = at + self.rng.within(Duration::from_secs(30));
-                self.harm(at, Fault::Delay, &ips);
+                self.harm(at, Fault::Delay, a, b);
             }
             let mut copy = datagram.clone();
             if self.rng.chance(faults.corrupt) {
-                self.harm(now, Fault::Corrupt, &ips);
+                self.harm(now, Fault::Corrupt, a, b);
                 copy.bytes = self.mangle(&copy.bytes);
                 copy.mangled = true;
+            }
+            #[cfg(test)]
+            if let Some(meddle) = self.meddle {
+                at = at + meddle(&mut copy);
             }
             arrive(at, copy);
         }

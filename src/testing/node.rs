@@ -203,6 +203,10 @@ pub struct Node<A> {
     pub(crate) spins: (Instant, u32),
     /// When a command or a decision of the application last changed something.
     pub(crate) touched: Instant,
+    /// When it last had a subscription or a watcher, or any input but time.
+    pub(crate) lively: Instant,
+    /// When a transmission was last withheld.
+    pub(crate) withheld: Option<Instant>,
 }
 
 impl<A> Node<A> {

@@ -111,11 +111,11 @@ impl Peer {
             0..=4 => return Self::refuse(scene, from, message, facts),
             5 | 6 => return scene.count(Fault::Silence),
             7 | 8 if (1..120).contains(&asked) => {
-                scene.count(Fault::Refusal);
+                scene.count(Fault::TooBrief);
                 return scene.send(from, answer(message, facts, "423 Too Brief", b"none", "Min-Expires: 120\r\n"));
             }
             9 => {
-                scene.count(Fault::Refusal);
+                scene.count(Fault::Challenge);
                 let realm = "WWW-Authenticate: Digest realm=\"moods\", nonce=\"1\"\r\n";
                 return scene.send(from, answer(message, facts, "401 Who", b"none", realm));
             }
@@ -131,6 +131,9 @@ impl Peer {
             // Accepted, and never heard of again.
             scene.count(Fault::Silence);
             return scene.send(from, ok);
+        }
+        if matches!(mood, 13 | 14 | 16..=19) {
+            scene.count(Fault::Oddity);
         }
         if mood != 13 {
             scene.send(from, ok.clone());

@@ -10,6 +10,7 @@ use core::time::Duration;
 
 use super::actor::{Actor, Scene};
 use super::facts::{Facts, key};
+use super::net::Fault;
 use super::text::{answer, lines, put, value};
 use crate::Instant;
 
@@ -84,6 +85,9 @@ impl Proxy {
         }
         if branches.is_empty() {
             return scene.send(from, answer(message, facts, "404 Nobody", b"proxy", ""));
+        }
+        if branches.len() > 1 {
+            scene.count(Fault::Fork);
         }
         let since = scene.now;
         let fresh = Context { upstream: from, since, branches, best: None, done: false };
@@ -189,6 +193,10 @@ impl Actor for Proxy {
 
     fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    fn relays(&self) -> bool {
+        true
     }
 
     fn receive(&mut self, scene: &mut Scene<'_>, from: SocketAddr, message: &[u8]) {

@@ -4,11 +4,13 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::cell::Cell;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 
-use super::checkers::{TIMER_F, Violation};
+use super::checkers::TIMER_F;
 use super::citizen::{Citizen, PACKAGE};
+use super::invariant::Violation;
 use super::log::Log;
 use super::net::Faults;
 use super::node::Blueprint;
@@ -196,10 +198,7 @@ impl Scenario {
         if keep_log {
             world.keep_log();
         }
-        self.safety(&mut world);
-        if world.violation().is_none() {
-            self.liveness(&mut world);
-        }
+        self.drive(&mut world);
         Outcome {
             violation: world.violation().cloned(),
             figures: world.figures(),
@@ -208,18 +207,26 @@ impl Scenario {
         }
     }
 
+    /// Lets it all happen in a world fresh from [`build`](Self::build): for who
+    /// wants to see the world even when a panic has ended it.
+    pub fn drive(&self, world: &mut World<Citizen>) {
+        self.safety(world);
+        if world.violation().is_none() {
+            self.liveness(world);
+        }
+    }
+
     /// Everything may go wrong, and nothing may break a rule.
     fn safety(&self, world: &mut World<Citizen>) {
         let targets = self.targets();
-        for (at, step) in self.steps.iter().enumerate() {
+        for step in &self.steps {
             world.run_for(step.gap);
             if world.violation().is_some() {
                 return;
             }
+            world.check_nodes();
+            world.check_documents(self.options.throttle, false);
             self.perform(world, &step.op, &targets);
-            if at % 3 == 0 {
-                world.check_documents(self.options.throttle, false);
-            }
         }
     }
 
@@ -278,36 +285,54 @@ impl Scenario {
             all(world, Citizen::leave);
         }
         world.run_for(TIMER_F + Duration::from_secs(10));
+        world.check_nodes();
         world.check_empty();
     }
 
-    /// The shortest list of operations found that breaks the same rule, with
-    /// at most `runs` tries.
+    /// A smaller scenario that breaks the same rule: fewer operations (delta
+    /// debugging), fewer others, better weather. At most `runs` tries.
     #[must_use]
     pub fn shrink(&self, violation: &Violation, runs: usize) -> Self {
+        self.shrink_with(violation, runs, |scenario| scenario.run(false).violation)
+    }
+
+    /// [`shrink`](Self::shrink) with a run of one's own, such as one that makes
+    /// a violation of a panic.
+    #[must_use]
+    pub fn shrink_with(
+        &self,
+        violation: &Violation,
+        runs: usize,
+        mut run: impl FnMut(&Self) -> Option<Violation>,
+    ) -> Self {
+        let left = Cell::new(runs);
         let mut best = self.clone();
-        let mut left = runs;
-        let fails = |candidate: &Self| {
-            candidate.run(false).violation.is_some_and(|found| found.invariant == violation.invariant)
+        let mut attempt = |best: &mut Self, change: &dyn Fn(&mut Self)| {
+            let mut candidate = best.clone();
+            change(&mut candidate);
+            if candidate == *best || left.get() == 0 {
+                return false;
+            }
+            left.set(left.get().saturating_sub(1));
+            let fails = run(&candidate).is_some_and(|found| found.invariant == violation.invariant);
+            if fails {
+                *best = candidate;
+            }
+            fails
         };
-        let mut size = best.steps.len() / 2;
-        while size > 0 && left > 0 {
-            let mut at = 0;
-            let mut shorter = false;
-            while at < best.steps.len() && left > 0 {
-                let end = at.saturating_add(size).min(best.steps.len());
-                let mut candidate = best.clone();
-                let removed: Duration = candidate.steps.drain(at..end).map(|step| step.gap).sum();
-                // First with the time that it took, then without.
-                let kept = candidate.steps.get_mut(at).map(|step| step.gap += removed);
-                left = left.saturating_sub(1);
-                if fails(&candidate) {
-                    best = candidate;
-                    shorter = true;
-                    continue;
-                }
-                let _ = kept;
-                at = end;
+        attempt(&mut best, &|scenario| scenario.cut_after(violation.at));
+        for simpler in SIMPLER {
+            attempt(&mut best, &|scenario| simpler(&mut scenario.options));
+        }
+        let mut size = best.steps.len().div_ceil(2);
+        while size > 0 && left.get() > 0 {
+            let (mut at, mut shorter) = (0, false);
+            while at < best.steps.len() {
+                // At once, or with the time that they took.
+                let without = attempt(&mut best, &|scenario| scenario.leave_out(at, size, false))
+                    || attempt(&mut best, &|scenario| scenario.leave_out(at, size, true));
+                shorter |= without;
+                at = if without { at } else { at.saturating_add(size) };
             }
             if !shorter || size > best.steps.len() {
                 size /= 2;
@@ -315,4 +340,39 @@ impl Scenario {
         }
         best
     }
+
+    /// Nothing is done after that time.
+    fn cut_after(&mut self, at: Instant) {
+        let times = self.steps.iter().scan(START, |now, step| {
+            *now = *now + step.gap;
+            Some(*now)
+        });
+        let count = times.take_while(|now| *now <= at).count();
+        self.steps.truncate(count);
+    }
+
+    /// Leaves out `count` operations from `at` on; with `wait` the next one
+    /// comes no earlier for it.
+    fn leave_out(&mut self, at: usize, count: usize, wait: bool) {
+        let end = at.saturating_add(count).min(self.steps.len());
+        if at >= end {
+            return;
+        }
+        let removed: Duration = self.steps.drain(at..end).map(|step| step.gap).sum();
+        if let Some(next) = self.steps.get_mut(at).filter(|_| wait) {
+            next.gap += removed;
+        }
+    }
 }
+
+/// What a smaller scenario may do without.
+const SIMPLER: [fn(&mut Options); 8] = [
+    |options| options.faults = Faults::default(),
+    |options| options.peers = 0,
+    |options| options.proxy = false,
+    |options| options.nat = false,
+    |options| options.tcp = false,
+    |options| options.subscribers = 1,
+    |options| options.notifiers = 1,
+    |options| options.resources = 1,
+];

@@ -65,12 +65,12 @@ impl Streams {
         self.list.get_mut(&number).map(|stream| (number, side, stream))
     }
 
-    pub(crate) fn connect(
-        &mut self,
-        from: (usize, SocketAddr, SocketAddr),
-        to: (usize, SocketAddr, SocketAddr),
-    ) -> u64 {
-        let side = |(node, local, remote)| Side {
+    /// A node connects, from a port that its system chooses, to another.
+    pub(crate) fn connect(&mut self, (from, local): (usize, SocketAddr), (to, remote): (usize, SocketAddr)) -> u64 {
+        self.last = self.last.saturating_add(1);
+        let port = u16::try_from(self.last % 16_384).unwrap_or(0).saturating_add(49_152);
+        let local = SocketAddr::new(local.ip(), port);
+        let side = |node, local, remote| Side {
             node,
             local,
             remote,
@@ -82,8 +82,8 @@ impl Streams {
             arrived: 0,
             messages: VecDeque::new(),
         };
-        self.last = self.last.saturating_add(1);
-        self.list.insert(self.last, Stream { sides: [side(from), side(to)], cut: false });
+        let sides = [side(from, local, remote), side(to, remote, local)];
+        self.list.insert(self.last, Stream { sides, cut: false });
         self.last
     }
 

@@ -8,6 +8,8 @@ use super::*;
 use crate::package::Opaque;
 use crate::{Body, Config, Decision, Endpoint, Event, Instant, Packages, Reason, ResourceKey, StreamId, Subscribe};
 
+mod doctored;
+
 /// Serves one resource; accepts at once, or leaves it to the policy.
 #[derive(Debug)]
 struct App {
@@ -18,7 +20,8 @@ const DOOR: &str = "sip:door@10.0.0.1";
 
 impl Application for App {
     fn start(&mut self, endpoint: &mut Endpoint, now: Instant, _: Store) {
-        let door = endpoint.add_resource(&ResourceKey::new(DOOR, "x").unwrap()).unwrap();
+        let key = ResourceKey::new(DOOR, "x").unwrap();
+        let door = endpoint.find(&key).unwrap_or_else(|| endpoint.add_resource(&key).unwrap());
         endpoint.set_state(now, door, Body::from_static("text/plain", b"shut")).unwrap();
     }
 

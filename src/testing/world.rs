@@ -14,8 +14,9 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::actor::{Actor, Scene};
-use super::checkers::{Checkers, Invariant, Violation};
+use super::checkers::Checkers;
 use super::facts::{mix, mix_bytes};
+use super::invariant::{Invariant, Violation};
 use super::log::{Frame, Log};
 use super::net::{Datagram, Fault, FaultCounts, Faults, Network};
 use super::node::{Application, Blueprint, Clock, Node, Saved, Store};
@@ -82,6 +83,19 @@ pub struct Figures {
     pub told: u64,
     /// Comparisons of a watcher's document with the state that it watches.
     pub compared: u64,
+    /// Published states among them, counted once for each watcher: none was
+    /// lost whose path was up for 64*T1.
+    pub states: u64,
+    /// Comparisons while another watcher of the same notifier kept silent.
+    pub beside: u64,
+    /// Transmissions of NOTIFYs withheld from addresses without proof
+    /// ([`Policy::unproven`](crate::Policy::unproven)).
+    pub withheld: u64,
+    /// Watchers that were lost for want of an answer to a NOTIFY while some
+    /// transmission was withheld: at most so many were lost to that rule.
+    pub unproven_lost: u64,
+    /// Starts after a crash.
+    pub restarts: u64,
     /// What went wrong on purpose.
     pub faults: FaultCounts,
     /// A hash of everything that was sent, and when.
@@ -89,14 +103,20 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Adds another world's figures; the traces are mixed.
+    /// Adds another world's figures; the traces are added, so that the order of
+    /// worlds does not matter.
     pub fn merge(&mut self, other: &Self) {
         self.events = self.events.saturating_add(other.events);
         self.messages = self.messages.saturating_add(other.messages);
         self.told = self.told.saturating_add(other.told);
         self.compared = self.compared.saturating_add(other.compared);
+        self.states = self.states.saturating_add(other.states);
+        self.beside = self.beside.saturating_add(other.beside);
+        self.withheld = self.withheld.saturating_add(other.withheld);
+        self.unproven_lost = self.unproven_lost.saturating_add(other.unproven_lost);
+        self.restarts = self.restarts.saturating_add(other.restarts);
         self.faults.merge(&other.faults);
-        self.trace = mix(self.trace, other.trace);
+        self.trace = self.trace.wrapping_add(other.trace);
     }
 }
 
@@ -111,11 +131,14 @@ pub(crate) struct Hub {
     streams: Streams,
     pub(crate) checkers: Checkers,
     log: Option<Log>,
-    figures: Figures,
+    pub(crate) figures: Figures,
     rng: Rng,
     names: BTreeMap<String, IpAddr>,
     addresses: BTreeMap<SocketAddr, usize>,
     head: Vec<u8>,
+    /// Tests keep the time from endpoints, to see that it is noticed.
+    #[cfg(test)]
+    pub(crate) deaf: bool,
 }
 
 /// Endpoints, actors, and a network between them, all moved by one seed.
@@ -148,6 +171,8 @@ impl<A: Application> World<A> {
             names: BTreeMap::new(),
             addresses: BTreeMap::new(),
             head: Vec::with_capacity(2048),
+            #[cfg(test)]
+            deaf: false,
         };
         Self { nodes: Vec::new(), hub }
     }
@@ -172,6 +197,8 @@ impl<A: Application> World<A> {
             connects: Vec::new(),
             spins: (Instant::ZERO, 0),
             touched: now,
+            lively: now,
+            withheld: None,
         });
         if let Some(node) = self.nodes.get_mut(at) {
             self.hub.start(node, at, endpoint, Store::None);
@@ -246,6 +273,7 @@ impl<A: Application> World<A> {
         let endpoint = node.endpoint.as_mut()?;
         let result = with(&mut node.app, endpoint, now);
         node.touched = self.hub.now;
+        node.lively = self.hub.now;
         self.hub.checkers.now = Some(self.hub.now);
         self.hub.figures.events = self.hub.figures.events.saturating_add(1);
         self.hub.drain(node, at);
@@ -286,7 +314,7 @@ impl<A: Application> World<A> {
         if let Some((ix, node)) = self.nodes.iter_mut().enumerate().find(|(_, node)| node.wake == Some(at)) {
             hub.wake(node, ix);
         } else if let Some(actor) = hub.actors.iter().position(|actor| actor.next_wake() == Some(at)) {
-            hub.act(actor, |actor, scene| actor.wake(scene));
+            hub.act(actor, false, |actor, scene| actor.wake(scene));
         }
         true
     }
@@ -359,6 +387,7 @@ impl<A: Application> World<A> {
         let Some(mut endpoint) = node.endpoint.take() else { return };
         let now = node.clock.read(self.hub.now);
         with(node, &mut endpoint, now);
+        node.lively = self.hub.now;
         node.endpoint = Some(endpoint);
         self.hub.drain(node, at);
     }
@@ -367,12 +396,12 @@ impl<A: Application> World<A> {
         let Some(at) = self.hub.addresses.get(&datagram.to).copied() else {
             let Some(actor) = self.hub.actors.iter().position(|actor| actor.address() == datagram.to) else { return };
             let from = datagram.from;
-            self.hub.act(actor, |actor, scene| actor.receive(scene, from, &datagram.bytes));
+            self.hub.act(actor, datagram.mangled, |actor, scene| actor.receive(scene, from, &datagram.bytes));
             return;
         };
         let Some(node) = self.nodes.get_mut(at) else { return };
         if node.endpoint.is_none() {
-            self.hub.net.harm(self.hub.now, Fault::Down, &[datagram.from.ip(), datagram.to.ip()]);
+            self.hub.net.harm(self.hub.now, Fault::Down, datagram.from.ip(), datagram.to.ip());
             return;
         }
         let now = node.clock.read(self.hub.now);
@@ -415,7 +444,8 @@ impl<A: Application> World<A> {
         };
         node.pending = Some((store, saved));
         node.wake = None;
-        self.hub.net.harm(now + down, fault, &[node.blueprint.address.ip()]);
+        let ip = node.blueprint.address.ip();
+        self.hub.net.harm(now + down, fault, ip, ip);
         for stream in core::mem::take(&mut node.streams) {
             self.hub.cut(stream, Duration::ZERO);
         }
@@ -429,6 +459,7 @@ impl<A: Application> World<A> {
         let now = node.clock.read(self.hub.now);
         let restored = saved.and_then(|saved| saved.restore(&node.blueprint, &mut self.hub.rng, now));
         self.hub.checkers.restarted(at, store);
+        self.hub.figures.restarts = self.hub.figures.restarts.saturating_add(1);
         let detail = match (store, restored.is_some()) {
             (Store::Truncated, true) => "a spoiled snapshot was believed",
             (Store::Intact | Store::Stale, false) => "a sound snapshot was refused",
@@ -461,7 +492,8 @@ impl<A: Application> World<A> {
             }
             _ => return,
         };
-        self.hub.net.harm(over, fault, &[node.blueprint.address.ip()]);
+        let ip = node.blueprint.address.ip();
+        self.hub.net.harm(over, fault, ip, ip);
         self.hub.arm(node);
     }
 
@@ -478,7 +510,8 @@ impl<A: Application> World<A> {
         let Some(node) = self.nodes.get(node) else { return };
         let at = nth.checked_rem(node.streams.len()).unwrap_or(0);
         if let Some(stream) = node.streams.get(at).copied() {
-            self.hub.net.harm(self.hub.now, Fault::Cut, &[node.blueprint.address.ip()]);
+            let ip = node.blueprint.address.ip();
+            self.hub.net.harm(self.hub.now, Fault::Cut, ip, ip);
             self.hub.cut(stream, self.hub.net.faults.latency);
         }
     }
@@ -503,10 +536,5 @@ impl<A: Application> World<A> {
     /// Reports a broken rule.
     pub fn fail(&mut self, invariant: Invariant, node: usize, detail: String) {
         self.hub.checkers.fail(invariant, self.hub.now, node, detail);
-    }
-
-    /// Counts comparisons of documents.
-    pub(crate) const fn add_compared(&mut self, more: u64) {
-        self.hub.figures.compared = self.hub.figures.compared.saturating_add(more);
     }
 }

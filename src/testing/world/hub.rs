@@ -1,14 +1,25 @@
 //! What moves between the nodes of a world: messages, connections, wake-ups.
 
+use super::super::checkers::TIMER_F;
 use super::*;
+use crate::Gone;
+
+/// From the last retransmission of a NOTIFY to its Timer F.
+const NOTIFY_SLACK: Duration = Duration::from_secs(5);
 
 impl Hub {
+    /// Where the actors are that pass on what others say.
+    pub(crate) fn relays(&self) -> impl Iterator<Item = IpAddr> {
+        self.actors.iter().filter(|actor| actor.relays()).map(|actor| actor.address().ip())
+    }
+
     pub(super) fn later(&mut self, at: Instant, item: Item) {
         self.order = self.order.saturating_add(1);
         self.queue.push(Due { at, order: self.order, item });
     }
 
-    pub(super) fn act(&mut self, at: usize, with: impl FnOnce(&mut dyn Actor, &mut Scene<'_>)) {
+    /// An actor's turn; `mangled` if it acts upon damaged words.
+    pub(super) fn act(&mut self, at: usize, mangled: bool, with: impl FnOnce(&mut dyn Actor, &mut Scene<'_>)) {
         let Some(actor) = self.actors.get_mut(at) else { return };
         let from = actor.address();
         let mut counts = FaultCounts::default();
@@ -17,7 +28,7 @@ impl Hub {
         let out = core::mem::take(&mut scene.out);
         self.net.add_counts(&counts);
         for (to, bytes) in out {
-            self.send_datagram(from, to, bytes);
+            self.send_datagram(from, to, bytes, mangled);
         }
     }
 
@@ -36,10 +47,10 @@ impl Hub {
         }
     }
 
-    pub(super) fn send_datagram(&mut self, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
+    pub(super) fn send_datagram(&mut self, from: SocketAddr, to: SocketAddr, bytes: Bytes, mangled: bool) {
         self.record(Transport::Udp, from, to, None, &bytes);
         let Self { net, queue, order, now, .. } = self;
-        net.send(*now, from, to, bytes, |at, datagram| {
+        net.send(*now, from, to, bytes, mangled, |at, datagram| {
             *order = order.saturating_add(1);
             queue.push(Due { at, order: *order, item: Item::Datagram(datagram) });
         });
@@ -65,7 +76,7 @@ impl Hub {
         node.wake = timeout.map(|local| node.clock.when(local, self.now));
     }
 
-    pub(super) fn wake<A: Application>(&mut self, node: &mut Node<A>, at: usize) {
+    pub(crate) fn wake<A: Application>(&mut self, node: &mut Node<A>, at: usize) {
         let now = node.clock.read(self.now);
         let Some(endpoint) = node.endpoint.as_mut() else { return };
         let (moment, count) = &mut node.spins;
@@ -75,7 +86,13 @@ impl Hub {
             let detail = alloc::format!("{count} wake-ups at {now}: {:?}", endpoint.next_timer());
             self.checkers.fail(Invariant::NoSpin, self.now, at, detail);
         }
-        endpoint.handle_timeout(now);
+        #[cfg(test)]
+        let hears = !self.deaf;
+        #[cfg(not(test))]
+        let hears = true;
+        if hears {
+            endpoint.handle_timeout(now);
+        }
         self.drain(node, at);
         // A clock that was set back shows less than the endpoint has seen: no claim then.
         let Some(endpoint) = node.endpoint.as_ref() else { return };
@@ -92,6 +109,7 @@ impl Hub {
     pub(super) fn drain<A: Application>(&mut self, node: &mut Node<A>, at: usize) {
         let now = node.clock.read(self.now);
         let Some(mut endpoint) = node.endpoint.take() else { return };
+        let withheld = endpoint.stats().withheld;
         let mut outputs = 0u32;
         loop {
             let mut idle = true;
@@ -114,8 +132,14 @@ impl Hub {
                         self.figures.told = self.figures.told.saturating_add(1);
                         self.checkers.told(at, &event);
                         node.app.event(&mut endpoint, now, &event);
-                        if matches!(event, Event::Subscribe(_)) {
-                            node.touched = self.now;
+                        match event {
+                            Event::Subscribe(_) => node.touched = self.now,
+                            Event::WatcherGone { why: Gone::NoAnswer(_), .. }
+                                if node.withheld.is_some_and(|at| at + TIMER_F + NOTIFY_SLACK > self.now) =>
+                            {
+                                self.figures.unproven_lost = self.figures.unproven_lost.saturating_add(1);
+                            }
+                            _ => {}
                         }
                     }
                 }
@@ -124,7 +148,15 @@ impl Hub {
                 break;
             }
         }
-        let watchers = endpoint.agent().counts().1;
+        let held_back = endpoint.stats().withheld.wrapping_sub(withheld);
+        if held_back > 0 {
+            self.figures.withheld = self.figures.withheld.saturating_add(held_back);
+            node.withheld = Some(self.now);
+        }
+        let (subscriptions, watchers, _, incoming) = endpoint.agent().counts();
+        if subscriptions > 0 || watchers > 0 || incoming > 0 {
+            node.lively = self.now;
+        }
         if outputs > OUTPUTS_PER_INPUT.saturating_add(watchers.saturating_mul(4)) {
             self.checkers.fail(Invariant::OutputsBounded, self.now, at, alloc::format!("{outputs} outputs"));
         }
@@ -144,20 +176,20 @@ impl Hub {
         self.checkers.sent(at, now, self.now, &flow, message);
         let bytes = Bytes::copy_from_slice(message);
         let Some(stream) = flow.stream else {
-            self.send_datagram(node.blueprint.address, flow.remote, bytes);
+            self.send_datagram(node.blueprint.address, flow.remote, bytes, false);
             return;
         };
         self.record(flow.transport, flow.local, flow.remote, Some(Streams::number(stream)), &bytes);
-        let ips = [flow.local.ip(), flow.remote.ip()];
+        let (a, b) = (flow.local.ip(), flow.remote.ip());
         let faults = self.net.faults;
         if self.net.rng().chance(faults.cut) {
-            self.net.harm(self.now, Fault::Cut, &ips);
+            self.net.harm(self.now, Fault::Cut, a, b);
             self.cut(Streams::number(stream), faults.latency);
             return;
         }
         if self.net.rng().chance(faults.block) {
             let until = self.now + self.net.rng().within(Duration::from_secs(20));
-            self.net.harm(until, Fault::Blocked, &ips);
+            self.net.harm(until, Fault::Blocked, a, b);
             if let Some((number, side)) = self.streams.block(stream) {
                 let _ = endpoint.set_writable(now, stream, false);
                 self.later(until, Item::Writable { stream: number, side });
@@ -165,9 +197,9 @@ impl Hub {
         }
         // What meets a wall is sent again when it falls; a minute is too long.
         let mut depart = self.now;
-        if let Some((until, both)) = self.net.walled(self.now, flow.local.ip(), flow.remote.ip()) {
+        if let Some((until, both)) = self.net.walled(self.now, a, b) {
             let fault = if both { Fault::Partition } else { Fault::OneWay };
-            self.net.harm(until, fault, &ips);
+            self.net.harm(until, fault, a, b);
             if until - self.now > Duration::from_secs(60) {
                 self.cut(Streams::number(stream), Duration::from_secs(60));
                 return;
@@ -214,13 +246,11 @@ impl Hub {
                 let (Some(peer), Transport::Tcp, false) = (peer, transport, walled) else {
                     let wait = Duration::from_millis(if walled { 5000 } else { 40 });
                     let why = if walled { ConnectFailure::TimedOut } else { ConnectFailure::Refused };
-                    self.net.harm(self.now, Fault::Refused, &[local.ip(), remote.ip()]);
+                    self.net.harm(self.now, Fault::Refused, local.ip(), remote.ip());
                     self.later(self.now + wait, Item::ConnectFailed { node: at, connect, why });
                     return;
                 };
-                let port = u16::try_from(self.rng.below(16_384)).unwrap_or(0).saturating_add(49_152);
-                let from = SocketAddr::new(local.ip(), port);
-                let stream = self.streams.connect((at, local, remote), (peer, remote, from));
+                let stream = self.streams.connect((at, local), (peer, remote));
                 let open = self.now + self.net.faults.latency;
                 self.later(open, Item::Opened { stream, side: 1, connect: None });
                 self.later(open + self.net.faults.latency, Item::Opened { stream, side: 0, connect: Some(connect) });
