@@ -103,6 +103,13 @@ impl Entropy {
     }
 }
 
+/// A hash under a key that a snapshot may hold.
+pub(crate) fn keyed_hash(key: u64, bytes: &[u8]) -> u64 {
+    let mut hasher = SipHasher24::new_with_keys(key, 0);
+    hasher.write(bytes);
+    hasher.finish()
+}
+
 /// Sixty-four characters that are legal in a SIP token and in a Call-ID.
 const ALPHABET: &[u8; 64] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_";
 

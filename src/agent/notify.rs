@@ -11,7 +11,7 @@ use super::incoming::unsupported_media;
 use super::message::{Origin, Token};
 use super::subscriptions::Attempt;
 use super::{Agent, Answer};
-use crate::entropy::{Minted, Role};
+use crate::entropy::{Minted, Role, keyed_hash};
 use crate::error::{DropReason, Handled};
 use crate::event::{Event, Reason, SubscriptionState};
 use crate::id::SubscriptionId;
@@ -75,7 +75,8 @@ impl Agent {
         let own = wire::Event::parse(attempt.intent.event.as_bytes()).map_err(bad_request)?;
         let remote_tag = remote.tag().unwrap_or_default();
         let cseq = read::cseq(message).map_err(bad_request)?.number;
-        let tag = self.entropy.hash(&[remote_tag]);
+        // The key has to outlive a restart, which brings another seed.
+        let tag = keyed_hash(attempt.nonce, remote_tag);
         let known = attempt.subscriptions.iter().copied().find(|slot| {
             let dialog = self.subscriptions.at(*slot).and_then(|s| s.dialog.as_ref());
             dialog.is_some_and(|d| d.remote_tag() == remote_tag)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sip_events::wire::{Message, Transport};
-use sip_events::{Endpoint, Event, Flow, Instant, Packages, Restart};
+use sip_events::{Endpoint, Event, Flow, Instant, Packages, Restart, Scope, Subscribe};
 
 use crate::world::{Random, World, address, config, restore, save, seed};
 
@@ -26,6 +26,57 @@ fn without_state_a_refresh_gets_481() {
     assert_eq!(Message::parse(&answer).unwrap().status().unwrap().as_u16(), 481);
     assert_eq!(endpoint.poll_event(), None, "no new subscription");
     assert_eq!(endpoint.watchers().count(), 0);
+}
+
+/// Found by `tests/exhaustive`.
+///
+/// Covers: 6665-SSM-26
+#[test]
+fn a_dialog_that_is_over_is_no_fork_after_a_restart() {
+    let now = Instant::from_secs(1_000);
+    let mut endpoint = Endpoint::new(Arc::new(config(0)), Packages::standard(), &seed(1), now);
+    endpoint.add_local(Transport::Udp, address(0), None, None).unwrap();
+    let id = endpoint.subscribe(now, Subscribe::new("sip:n1@192.0.2.2", "message-summary").unwrap()).unwrap();
+    let sent = |endpoint: &mut Endpoint| {
+        let mut bytes = Vec::new();
+        let _ = endpoint.poll_transmit(now, &mut bytes).expect("something to send");
+        String::from_utf8(bytes).unwrap()
+    };
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_once(": ").unwrap().1.to_owned()
+    };
+    let flow = Flow::udp(address(0), address(1));
+    let first = sent(&mut endpoint);
+    let notify = format!(
+        "NOTIFY sip:n0@192.0.2.1:5060 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2:5060;branch=z9hG4bK1\r\n\
+         Max-Forwards: 70\r\nFrom: <sip:n1@192.0.2.2>;tag=b\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: 1 NOTIFY\r\n\
+         Contact: <sip:n1@192.0.2.2>\r\nEvent: message-summary\r\nSubscription-State: active;expires=600\r\n\
+         Content-Length: 0\r\n\r\n",
+        field(&first, "From"),
+        field(&first, "Call-ID")
+    );
+    let _ = endpoint.handle_message(now, flow, notify.as_bytes());
+    assert!(sent(&mut endpoint).starts_with("SIP/2.0 200"));
+    endpoint.unsubscribe(now, id, Scope::AllForks).unwrap();
+    while endpoint.poll_event().is_some() {}
+    let mut again = restore(0, &save(&endpoint, now, 10), now, Duration::ZERO, &Restart::Fresh(seed(2)));
+    // The notifier knows nothing of it any more.
+    let last = sent(&mut again);
+    let answer = format!(
+        "SIP/2.0 481 Gone\r\nVia: {}\r\nFrom: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {}\r\nContent-Length: 0\r\n\r\n",
+        field(&last, "Via"),
+        field(&last, "From"),
+        field(&last, "To"),
+        field(&last, "Call-ID"),
+        field(&last, "CSeq")
+    );
+    let _ = again.handle_message(now, flow, answer.as_bytes());
+    assert!(matches!(again.poll_event(), Some(Event::Terminated { .. })));
+    // The transaction that knew this one is gone with the crash.
+    let _ = again.handle_message(now, flow, notify.as_bytes());
+    assert!(sent(&mut again).starts_with("SIP/2.0 481"));
+    assert_eq!((again.poll_event(), again.subscriptions().count()), (None, 0));
 }
 
 /// Covers: PEER-C04

@@ -349,8 +349,6 @@ impl Agent {
         for slot in 0..self.attempts.slots() {
             let Some(attempt) = self.attempts.at_mut(slot) else { continue };
             attempt.cseq = leap(attempt.cseq);
-            // They are hashes under the key of another seed.
-            attempt.tags.clear();
         }
         for slot in 0..self.subscriptions.slots() {
             let Some(record) = self.subscriptions.at_mut(slot) else { continue };
