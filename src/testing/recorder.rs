@@ -48,7 +48,7 @@ const SUBSCRIBE: u64 = 20;
 /// It has the endpoint's own calls, and the endpoint's views through
 /// [`Deref`]; the three calls that give a `&mut u64` are `set_*_data` here. The
 /// recording holds the seed, all messages and all credentials that were given:
-/// it is as secret as they are. Of a [`UserStore`] it holds nothing; see
+/// it is as secret as they are. Of a `UserStore` it holds nothing; see
 /// [`replay_with_users`].
 ///
 /// ```
