@@ -8,7 +8,7 @@
 //! goes wrong any more.
 //!
 //! A debug build searches less deep; `cargo test --release --features testing
-//! --test exhaustive -- --nocapture` is the search that `docs/reliability.md`
+//! --test exhaustive -- --nocapture --test-threads=1` is the search that `docs/reliability.md`
 //! reports.
 
 mod node;
