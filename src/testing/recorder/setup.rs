@@ -10,9 +10,9 @@ use super::{RECORDING, VERSION};
 use crate::codec::{Get, Mode, Put, Reader, Writer, put_list};
 use crate::error::RestoreError;
 use crate::{
-    Authentication, Config, Delivery, Dialect, DialogSharing, Endpoint, FlowGone, Instant, MissingState, NotifyTimeout,
-    PackageConfig, Packages, Policy, Restart, Role, RouteSet, Seed, Timers, Undecided, UnknownResource, Unproven,
-    machine,
+    Authentication, Config, ContactFlow, Delivery, Dialect, DialogSharing, Endpoint, FlowGone, Instant, KeepAlive,
+    MissingState, NotifyTimeout, PackageConfig, Packages, Policy, Restart, Role, RouteSet, Seed, Timers, Undecided,
+    UnknownResource, Unproven, machine,
 };
 
 tags!(Undecided { Pending = 0, Refuse = 1 });
@@ -26,6 +26,8 @@ tags!(Role { Standalone = 0, Shared = 1 });
 tags!(MissingState { Refuse = 0, Active = 1 });
 tags!(RouteSet { Notify = 0, NotifyOrResponse = 1 });
 tags!(Unproven { Limit = 0, Trust = 1 });
+tags!(KeepAlive { Off = 0, Send = 1, Expect = 2 });
+tags!(ContactFlow { Any = 0, Same = 1 });
 fields!(Policy {
     undecided,
     unknown_resource,
@@ -37,9 +39,11 @@ fields!(Policy {
     missing_state,
     route_set,
     unproven,
+    keep_alive,
+    contact,
 });
 fields!(machine::Timers { t1, t2, t4 });
-fields!(Timers { sip, decision, give_up, retry_floor, retry_cap });
+fields!(Timers { sip, decision, give_up, retry_floor, retry_cap, keep_alive });
 fields!(PackageConfig { name, min_expires, max_expires, default_expires, min_interval });
 fields!(Config { identity, timers, limits, policy, role, authentication, user_agent, packages });
 
