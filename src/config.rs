@@ -194,6 +194,9 @@ pub struct Timers {
     pub retry_floor: Duration,
     /// Longest back-off between two automatic attempts: 30 min.
     pub retry_cap: Duration,
+    /// Longest time between two pings on a connection ([`Policy::keep_alive`]):
+    /// 120 s; the shortest is 80 % of it.
+    pub keep_alive: Duration,
 }
 
 impl Default for Timers {
@@ -204,6 +207,7 @@ impl Default for Timers {
             give_up: Duration::from_secs(86_400),
             retry_floor: Duration::from_secs(2),
             retry_cap: Duration::from_secs(1800),
+            keep_alive: Duration::from_secs(120),
         }
     }
 }
@@ -344,6 +348,10 @@ pub struct Policy {
     pub missing_state: MissingState,
     /// Where a subscriber takes the route set of its dialog from.
     pub route_set: RouteSet,
+    /// Whether connections that we open are pinged.
+    pub keep_alive: KeepAlive,
+    /// What our Contact says of the flow of its request.
+    pub contact: ContactFlow,
 }
 
 impl Policy {
@@ -490,6 +498,36 @@ pub enum RouteSet {
     /// same notifier, as RFC 3265 had it: proxies older than RFC 6665 record
     /// their route there alone.
     NotifyOrResponse,
+}
+
+/// Whether connections that we open are kept open by pings (RFC 5626 section
+/// 4.4.1). Pings of peers are answered in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum KeepAlive {
+    /// They are not, unless [`Endpoint::keep_alive`](crate::Endpoint::keep_alive)
+    /// asks for it.
+    #[default]
+    Off,
+    /// They are. A missing answer means nothing unless the next hop has
+    /// promised answers (`keep`, RFC 6223).
+    Send,
+    /// They are, and the next hops are known to answer: one that does not within
+    /// 10 s has failed.
+    Expect,
+}
+
+/// Which requests in a dialog our Contact asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum ContactFlow {
+    /// Those that reach the address in it.
+    #[default]
+    Any,
+    /// Those that come back along the flow of the request that carried it: `ob`
+    /// (RFC 5626 section 4.3), for user agents behind an edge proxy that knows
+    /// it. A GRUU says so by itself and goes without.
+    Same,
 }
 
 /// What becomes of a message that is not about subscriptions.

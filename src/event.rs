@@ -319,6 +319,8 @@ pub enum TimerKind {
     Window,
     /// A transaction retransmits, times out or ends.
     Transaction,
+    /// A flow is kept open, or has failed.
+    KeepAlive,
 }
 
 /// Why an object is as it is.

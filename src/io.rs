@@ -76,6 +76,17 @@ pub enum Io {
         /// The connection.
         stream: StreamId,
     },
+    /// Send something along a datagram flow that keeps its path open, such as
+    /// a STUN binding request (RFC 5626 section 4.4.2), as
+    /// [`Endpoint::keep_alive`](crate::Endpoint::keep_alive) asked for. If
+    /// nothing comes back, call
+    /// [`Endpoint::handle_unreachable`](crate::Endpoint::handle_unreachable); if
+    /// the mapped address is another one, `add_local` and
+    /// [`Endpoint::rehome`](crate::Endpoint::rehome).
+    KeepAlive {
+        /// The flow.
+        flow: Flow,
+    },
     /// For information: a connection closed on which something depended; see
     /// [`FlowGone`](crate::FlowGone).
     FlowGone {

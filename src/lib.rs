@@ -179,8 +179,8 @@ pub mod wire;
 
 pub use agent::{Agent, Close, Decision, IncomingRef, ResourceKey, Scope, StateSet, Subscribe};
 pub use config::{
-    Authentication, Config, Delivery, Dialect, DialogSharing, FlowGone, Limits, MissingState, NotifyTimeout,
-    PackageConfig, Policy, Role, RouteSet, Timers, Undecided, UnknownResource, Unproven, ViaMaddr,
+    Authentication, Config, ContactFlow, Delivery, Dialect, DialogSharing, FlowGone, KeepAlive, Limits, MissingState,
+    NotifyTimeout, PackageConfig, Policy, Role, RouteSet, Timers, Undecided, UnknownResource, Unproven, ViaMaddr,
 };
 pub use endpoint::Endpoint;
 pub use entropy::Seed;

@@ -6,7 +6,7 @@ use core::time::Duration;
 use super::Agent;
 use super::incoming::{Incoming, may_refuse};
 use super::list::Link;
-use super::message::{Tag, Token};
+use super::message::{Subject, Tag, Token};
 use super::sharing::spare_dialog;
 use super::watchers::Watcher;
 use crate::Instant;
@@ -205,6 +205,7 @@ impl Agent {
         let answer = self.acceptance(id.slot, granted, tag, &incoming.info);
         self.reply(incoming.token, answer);
         self.owe(id.slot);
+        self.use_flow(flow, Subject::Watcher(id));
         self.rearm_watcher(id.slot);
         Ok(WatcherId(id))
     }

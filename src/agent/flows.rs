@@ -1,11 +1,13 @@
 //! Interned flows: each is stored once, counts who uses it, and knows whether
 //! it can take more.
 
+use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
 use hashbrown::HashTable;
 
 use super::list::List;
+use super::message::Subject;
 use crate::entropy::Entropy;
 use crate::flow::Flow;
 use crate::id::Arena;
@@ -29,6 +31,15 @@ pub(crate) struct FlowRecord {
     pub(crate) in_window: u32,
     /// Watchers that wait for room in the window, or for writability.
     pub(crate) waiting: List,
+    /// Who uses a connection; some have left it since. Empty for datagrams.
+    pub(crate) users: Vec<Subject>,
+}
+
+impl FlowRecord {
+    /// As many users as may be listed before those who left are taken off.
+    pub(crate) fn most_users(&self) -> usize {
+        (self.uses as usize).saturating_mul(2).max(16)
+    }
 }
 
 /// Flows by value, each stored once.
@@ -78,6 +89,7 @@ impl Flows {
             gone: false,
             in_window: 0,
             waiting: List::default(),
+            users: Vec::new(),
         };
         let slot = self.records.insert_with(|_| record)?.slot;
         let records = &self.records;

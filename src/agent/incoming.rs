@@ -319,6 +319,12 @@ impl Agent {
         }
         if let Some(watcher) = self.watchers.at_mut(slot) {
             let old = core::mem::replace(&mut watcher.flow, flow);
+            if old != flow
+                && let Some(id) = self.watchers.id_at(slot)
+            {
+                self.use_flow(flow, Subject::Watcher(id));
+            }
+            let Some(watcher) = self.watchers.at_mut(slot) else { return Ok(()) };
             if let Some(old) = self.flows.get(old).map(|record| record.flow.remote.ip())
                 && old != from.flow.remote.ip()
             {

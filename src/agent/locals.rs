@@ -24,7 +24,11 @@ pub(crate) struct Local {
 /// The addresses given to `add_local`, in that order; the first that fits is
 /// used.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Locals(pub(crate) Vec<Local>);
+pub(crate) struct Locals {
+    pub(crate) list: Vec<Local>,
+    /// [`ContactFlow::Same`](crate::ContactFlow).
+    pub(crate) same_flow: bool,
+}
 
 impl Locals {
     /// Most addresses that are kept.
@@ -32,27 +36,35 @@ impl Locals {
 
     /// One that is known takes the place of what was said of it.
     fn add(&mut self, new: Local) -> Result<(), Misuse> {
-        let room = self.0.len() < Self::MAX;
-        match self.0.iter_mut().find(|old| (old.transport, old.bind) == (new.transport, new.bind)) {
+        let room = self.list.len() < Self::MAX;
+        match self.list.iter_mut().find(|old| (old.transport, old.bind) == (new.transport, new.bind)) {
             Some(old) => *old = new,
-            None if room => self.0.push(new),
+            None if room => self.list.push(new),
             None => return Err(Misuse::Limit),
         }
         Ok(())
     }
 
     pub(super) const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.list.is_empty()
+    }
+
+    pub(super) fn is_bound(&self, bind: SocketAddr) -> bool {
+        self.list.iter().any(|local| local.bind == bind)
+    }
+
+    pub(super) fn remove(&mut self, bind: SocketAddr) {
+        self.list.retain(|local| local.bind != bind);
     }
 
     pub(crate) fn has(&self, transport: Transport) -> bool {
-        self.0.iter().any(|local| local.transport == transport)
+        self.list.iter().any(|local| local.transport == transport)
     }
 
     /// The address to reach `remote` from.
     pub(crate) fn towards(&self, transport: Transport, remote: SocketAddr) -> Option<&Local> {
         let fits = |local: &&Local| local.transport == transport && local.bind.is_ipv4() == remote.is_ipv4();
-        self.0.iter().find(fits)
+        self.list.iter().find(fits)
     }
 
     /// What is said of `address`: the one bound to it, else one that is bound
@@ -70,7 +82,7 @@ impl Locals {
                 () => 0,
             }
         };
-        self.0.iter().filter(|local| local.transport == transport).min_by_key(|local| Reverse(rank(local)))
+        self.list.iter().filter(|local| local.transport == transport).min_by_key(|local| Reverse(rank(local)))
     }
 
     /// Appends sent-by of requests on `flow` (RFC 3261 section 18.1.1).
@@ -105,21 +117,25 @@ impl Locals {
         out: &mut Vec<u8>,
     ) {
         let by_address = address.and_then(|address| self.of(transport, address));
-        let by_transport = || self.0.iter().find(|local| local.transport == transport);
+        let by_transport = || self.list.iter().find(|local| local.transport == transport);
         // A SIPS URI leads to where TLS is spoken, if that is anywhere.
-        let by_security = || self.0.iter().find(|local| local.transport.is_secure());
+        let by_security = || self.list.iter().find(|local| local.transport.is_secure());
         let wrong = secure && !transport.is_secure();
         let found = if wrong { by_security() } else { None }.or(by_address).or_else(by_transport);
-        let Some(found) = found.or_else(|| self.0.first()) else { return };
+        let Some(found) = found.or_else(|| self.list.first()) else { return };
         out.extend_from_slice(b"Contact: <");
-        match &found.gruu {
-            Some(gruu) => out.extend_from_slice(gruu.as_bytes()),
+        let supported: &[u8] = match &found.gruu {
+            Some(gruu) => {
+                out.extend_from_slice(gruu.as_bytes());
+                b">\r\nSupported: gruu\r\n"
+            }
             None => {
                 out.extend_from_slice(if secure { b"sips:" } else { b"sip:" });
                 out.extend_from_slice(&found.contact);
+                if self.same_flow { b";ob>\r\nSupported: outbound\r\n" } else { b">\r\n" }
             }
-        }
-        out.extend_from_slice(b">\r\n");
+        };
+        out.extend_from_slice(supported);
     }
 }
 

@@ -36,7 +36,7 @@ impl RequestId {
 }
 
 /// Whose request it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Subject {
     Subscription(RawId),
     Watcher(RawId),

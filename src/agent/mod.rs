@@ -19,6 +19,7 @@ mod incoming;
 mod list;
 mod locals;
 mod message;
+mod moves;
 mod notify;
 mod resources;
 mod response_routes;
@@ -51,7 +52,7 @@ use crate::Instant;
 use crate::config::Config;
 use crate::entropy::{Entropy, Minted, Role, Seed};
 use crate::error::{DropReason, Failure, Handled};
-use crate::event::{Event, Gone, Reason, TimerKind};
+use crate::event::{Event, Reason, TimerKind};
 use crate::flow::Flow;
 use crate::id::{Arena, RawId, SubscriptionId, WatcherId};
 use crate::machine::ReasonCode;
@@ -165,6 +166,8 @@ pub struct Agent {
     /// Resources whose state changed.
     dirty: VecDeque<u32>,
     window: VecDeque<InWindow>,
+    /// Work on many objects that is not finished.
+    sweeps: VecDeque<moves::Sweep>,
     /// What has changed since it was saved, once somebody asked.
     changes: Option<Box<Changes>>,
 
@@ -184,7 +187,7 @@ impl Agent {
             entropy: Entropy::new(seed, 1),
             packages,
             now,
-            locals: Locals::default(),
+            locals: Locals { same_flow: config.policy.contact == crate::ContactFlow::Same, ..Locals::default() },
             flows: Flows::new(limits.flows),
             attempts: Arena::new(limits.subscriptions.saturating_mul(2)),
             orphans: VecDeque::new(),
@@ -207,6 +210,7 @@ impl Agent {
             waiting: 0,
             dirty: VecDeque::new(),
             window: VecDeque::new(),
+            sweeps: VecDeque::new(),
             changes: None,
             events: VecDeque::new(),
             closing: None,
@@ -344,6 +348,7 @@ impl Agent {
                 if let Some(old) = self.subscriptions.get_mut(sub).and_then(|s| s.destination.replace(flow)) {
                     self.flows.release(&self.entropy, old);
                 }
+                self.use_flow(flow, id.subject);
                 self.note(SubscriptionId(sub));
             }
             Subject::Watcher(watcher) => {
@@ -351,6 +356,8 @@ impl Agent {
                 let listed = self.unlink(watcher.slot);
                 let Some(record) = self.watchers.get_mut(watcher) else { return };
                 let old = record.destination.replace(flow);
+                self.use_flow(flow, id.subject);
+                let Some(record) = self.watchers.get_mut(watcher) else { return };
                 if let Some(before) = record.in_window {
                     record.in_window = Some(flow);
                     self.flows.enter_window(flow);
@@ -382,35 +389,6 @@ impl Agent {
         }
     }
 
-    /// A connection has closed. Tells how many subscriptions and watchers used
-    /// it.
-    pub fn handle_flow_gone(&mut self, now: Instant, flow: Flow) -> (u32, u32) {
-        let now = self.advance(now);
-        let Some(id) = self.flows.find(&self.entropy, &flow) else { return (0, 0) };
-        if let Some(record) = self.flows.get_mut(id) {
-            record.gone = true;
-        }
-        self.flows.unblock(id);
-        let uses = |w: &Watcher| w.flow == id || w.destination == Some(id);
-        let watchers: Vec<RawId> = self.watchers.iter().filter(|(_, w)| uses(w)).map(|(id, _)| id).collect();
-        let subscriptions = self.subscriptions.iter().filter(|(_, s)| s.destination == Some(id)).count();
-        let counts =
-            (u32::try_from(subscriptions).unwrap_or(u32::MAX), u32::try_from(watchers.len()).unwrap_or(u32::MAX));
-        for watcher in watchers {
-            if self.config.policy.flow_gone == crate::FlowGone::Remove {
-                self.remove_watcher(watcher.slot);
-                self.push_event(Event::WatcherGone { watcher: WatcherId(watcher), why: Gone::FlowGone });
-            } else if self.watchers.at(watcher.slot).is_some_and(|w| w.destination == Some(id)) {
-                self.forget_destination(watcher.slot);
-            }
-            self.settle_watcher(now, watcher.slot);
-        }
-        // Those who waited for it need not wait for what comes in its place.
-        self.admit(id);
-        self.flows.drop_hold(&self.entropy, id);
-        counts
-    }
-
     /// Fires what is due. At most
     /// [`Limits::timers_per_wakeup`](crate::Limits::timers_per_wakeup) timers
     /// fire; the rest wait for the next call at the same `now`.
@@ -419,6 +397,7 @@ impl Agent {
         if self.is_frozen() {
             return;
         }
+        self.sweep(now);
         let mut left = self.config.limits.timers_per_wakeup.max(1);
         while left > 0 {
             left = left.saturating_sub(1);
@@ -474,6 +453,7 @@ impl Agent {
         !self.answers.is_empty()
             || !self.abandoned.is_empty()
             || !self.events.is_empty()
+            || (!self.sweeps.is_empty() && !self.is_frozen())
             || (requests && !self.is_frozen())
             || (self.closing.is_some() && !self.drained && self.is_idle())
     }

@@ -178,6 +178,9 @@ impl Agent {
             detour: None,
         };
         let id = self.subscriptions.insert_with(|_| record).ok_or(Misuse::Limit)?;
+        if let Some(flow) = destination {
+            self.use_flow(flow, Subject::Subscription(id));
+        }
         self.start_attempt(id.slot);
         Ok(SubscriptionId(id))
     }
@@ -437,6 +440,9 @@ impl Agent {
         record.dialog = Some(dialog);
         record.local_cseq = cseq;
         record.governor.established();
+        if let Some((flow, id)) = reuse.zip(self.subscriptions.id_at(slot)) {
+            self.use_flow(flow, Subject::Subscription(id));
+        }
         if let Some(old) = old {
             self.flows.release(&self.entropy, old);
         }
@@ -526,14 +532,8 @@ impl Agent {
         let timers = self.config.timers.sip;
         let Some(record) = self.subscriptions.at_mut(slot) else { return };
         if record.retry_at.take().is_some() {
-            let (intent, package) = (record.intent.clone(), record.package);
-            let machine = self.new_machine(now, &intent, package);
-            let Some(record) = self.subscriptions.at_mut(slot) else { return };
-            record.machine = machine;
-            // A connection may be another's by now; an address still is what the application chose.
-            let pinned = intent.flow.filter(|flow| flow.stream.is_none());
-            record.destination = pinned.and_then(|flow| self.flows.intern(&self.entropy, flow));
-            self.start_attempt(slot);
+            let intent = record.intent.clone();
+            self.begin_again(now, slot, &intent);
             return;
         }
         record.machine.handle_timeout(now, &timers);
@@ -546,6 +546,18 @@ impl Agent {
         }
         self.want_to_send(slot);
         self.settle_subscription(now, slot);
+    }
+
+    /// A new attempt of a subscription that was taken off its last one.
+    pub(super) fn begin_again(&mut self, now: Instant, slot: u32, intent: &Subscribe) {
+        let Some(package) = self.subscriptions.at(slot).map(|record| record.package) else { return };
+        let machine = self.new_machine(now, intent, package);
+        let Some(record) = self.subscriptions.at_mut(slot) else { return };
+        record.machine = machine;
+        // A connection may be another's by now; an address still is what the application chose.
+        let pinned = intent.flow.filter(|flow| flow.stream.is_none());
+        record.destination = pinned.and_then(|flow| self.flows.intern(&self.entropy, flow));
+        self.start_attempt(slot);
     }
 
     /// The window for forks of an attempt closes.

@@ -17,6 +17,7 @@ mod walk;
 
 use super::*;
 use crate::Misuse;
+use crate::event::Gone;
 use crate::event::{Ending, SubscriptionState};
 use crate::package::Body;
 use crate::wire::{Message, StartLine, Transport};

@@ -9,7 +9,7 @@ use super::keys::{self, Identity};
 use super::respond::{self, Response};
 use crate::Instant;
 use crate::agent::Origin;
-use crate::config::Role;
+use crate::config::{KeepAlive, Role};
 use crate::error::{DropReason, Handled};
 use crate::flow::Flow;
 use crate::package::Packages;
@@ -190,6 +190,9 @@ impl Endpoint {
             return self.core.dropped(DropReason::MalformedResponse);
         }
         let Some(slot) = found else { return self.core.dropped(DropReason::StrayResponse) };
+        if self.core.config.policy.keep_alive != KeepAlive::Off {
+            self.core.read_keep(now, slot, message);
+        }
         match self.core.response(now, slot, status, read::retry_after(message).map(|after| after.seconds)) {
             Ok(request) => {
                 self.agent.handle_response(now, request, status, message);

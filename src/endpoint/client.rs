@@ -142,6 +142,8 @@ impl Client {
         self.branch(slot).write(out);
         if flow.stream.is_none() {
             out.extend_from_slice(b";rport");
+        } else if core.offers_keep(flow) {
+            out.extend_from_slice(b";keep");
         }
         out.extend_from_slice(b"\r\n");
         HeadWriter::new(out).field_u32(HeaderName::MaxForwards, MAX_FORWARDS);

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use hashbrown::HashTable;
 
 use super::core::{Core, Out};
+use super::keep_alive::Keeper;
 use crate::Instant;
 use crate::entropy::Entropy;
 use crate::error::{Failure, Misuse};
@@ -35,6 +36,8 @@ pub(super) struct Connection {
     /// Server transactions whose response waits for it.
     pub(super) servers: Vec<RawId>,
     pub(super) parked: Parked,
+    /// How it is kept open.
+    pub(super) keeper: Option<Box<Keeper>>,
 }
 
 /// What waits for a stream to become writable.
@@ -207,6 +210,7 @@ impl Connection {
             clients: Vec::new(),
             servers: Vec::new(),
             parked: Parked::default(),
+            keeper: None,
         }
     }
 
@@ -245,7 +249,7 @@ impl Core {
     }
 
     /// A stream is open, on our demand or on the peer's.
-    pub(super) fn stream_opened(&mut self, connect: Option<ConnectId>, flow: Flow) -> Result<(), Misuse> {
+    pub(super) fn stream_opened(&mut self, now: Instant, connect: Option<ConnectId>, flow: Flow) -> Result<(), Misuse> {
         let stream = flow.stream.ok_or(Misuse::BadValue)?;
         if self.connections.slot(stream).is_some() {
             return Err(Misuse::WrongState);
@@ -267,6 +271,7 @@ impl Core {
         let clients = connection.clients.clone();
         let servers = core::mem::take(&mut connection.servers);
         self.connections.index_stream(stream, id.slot);
+        self.keep_by_policy(now, id.slot);
         // A 2xx before the NOTIFY that follows it.
         for id in servers {
             self.server_goes(id, flow);
@@ -299,6 +304,13 @@ impl Core {
     /// A stream has closed: what was open on it has failed, what waited takes
     /// another way.
     pub(super) fn stream_closed(&mut self, now: Instant, slot: u32) {
+        self.abandon_stream(now, slot);
+        self.keepers.set(slot, None);
+        self.connections.remove(slot);
+    }
+
+    /// Everything leaves a stream on which nothing comes or goes any more.
+    pub(super) fn abandon_stream(&mut self, now: Instant, slot: u32) {
         let Some(connection) = self.connections.at_mut(slot) else { return };
         // Nobody takes this connection again while others leave it.
         connection.closing = true;
@@ -308,7 +320,6 @@ impl Core {
         for client in clients {
             self.client_failed(now, client, Failure::Transport);
         }
-        self.connections.remove(slot);
     }
 
     /// The driver can, or cannot, write to a stream.

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::client::Clients;
 use super::connections::{Connections, Parked};
 use super::down::Down;
+use super::keep_alive::Kept;
 use super::resolver::Resolver;
 use super::server::Servers;
 use super::unproven::Unproven;
@@ -22,6 +23,7 @@ use crate::id::RawId;
 use crate::io::{Io, Sent, Transmit, TransmitId};
 use crate::stats::Stats;
 use crate::time::earliest;
+use crate::timers::TimerHeap;
 use crate::{Instant, machine};
 
 /// Stateless answers and pongs that may be queued; more are dropped, as a
@@ -53,6 +55,8 @@ pub(super) enum Out {
 pub(super) enum Up {
     NoResponse(RequestId, Failure),
     Located(RequestId, Flow),
+    /// A connection has failed.
+    FlowGone(Flow),
     /// That request can no longer be answered.
     Unanswered(Token),
 }
@@ -69,6 +73,10 @@ pub(super) struct Core {
     pub(super) resolver: Resolver,
     pub(super) unproven: Unproven,
     pub(super) down: Down,
+    /// When connections are pinged, or their pongs due.
+    pub(super) keepers: TimerHeap,
+    /// Datagram flows that are kept open.
+    pub(super) kept: Vec<Kept>,
     pub(super) ready: VecDeque<Out>,
     pub(super) io: VecDeque<Io>,
     pub(super) up: VecDeque<Up>,
@@ -89,6 +97,8 @@ impl Core {
             resolver: Resolver::new(limits.resolved),
             unproven: Unproven::new(limits.unproven),
             down: Down::default(),
+            keepers: TimerHeap::new(),
+            kept: Vec::new(),
             ready: VecDeque::new(),
             io: VecDeque::new(),
             up: VecDeque::new(),
@@ -236,6 +246,7 @@ impl Core {
 
     /// Fires what is due, within the limit of one wake-up.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
+        self.keep_alive_timeout(now);
         for _ in 0..self.config.limits.timers_per_wakeup.max(1) {
             let client = self.clients.next_timer().filter(|at| *at <= now);
             let server = self.servers.next_timer().filter(|at| *at <= now);

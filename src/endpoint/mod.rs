@@ -7,6 +7,7 @@ mod commands;
 mod connections;
 mod core;
 mod down;
+mod keep_alive;
 mod keys;
 mod locate;
 mod resolver;
@@ -27,7 +28,7 @@ use crate::agent::{Agent, OutRequest, Outgoing};
 use crate::config::Config;
 use crate::entropy::Seed;
 use crate::error::{Handled, Misuse};
-use crate::event::{Event, TimerKind};
+use crate::event::{Event, ObjectId, TimerKind};
 use crate::flow::{Flow, StreamId};
 use crate::io::{
     Answer, ConnectFailure, ConnectId, Io, QueryId, Sent, StreamInfo, StreamSummary, Transmit, TransmitId,
@@ -165,7 +166,11 @@ impl Endpoint {
                     pong.extend_from_slice(b"\r\n");
                     self.core.queue_raw(flow, pong, false);
                 }
-                Ok(Some(_)) => {}
+                Ok(Some(Frame::Pong)) => {
+                    if let Some(slot) = slot {
+                        self.core.pong(slot);
+                    }
+                }
                 Err(lost) => break Some(lost),
             }
         };
@@ -191,7 +196,7 @@ impl Endpoint {
     /// [`Io::Close`] follows.
     pub fn handle_stream_opened(&mut self, now: Instant, connect: Option<ConnectId>, flow: Flow) -> Result<(), Misuse> {
         let now = self.advance(now);
-        let result = self.core.stream_opened(connect, flow);
+        let result = self.core.stream_opened(now, connect, flow);
         if result.is_ok() {
             self.agent.flow_opened(flow);
         }
@@ -209,10 +214,7 @@ impl Endpoint {
         let flow = self.core.connections.at(slot).and_then(|connection| connection.flow());
         // The agent has to know before its requests fail.
         if let Some(flow) = flow {
-            let (subscriptions, watchers) = self.agent.handle_flow_gone(now, flow);
-            if subscriptions > 0 || watchers > 0 {
-                self.core.io.push_back(Io::FlowGone { flow, subscriptions, watchers });
-            }
+            self.flow_gone(now, flow);
         }
         self.core.stream_closed(now, slot);
         self.settle(now);
@@ -373,7 +375,7 @@ impl Endpoint {
             Some(_) => Some(self.now),
             None => self.agent.poll_timeout(),
         };
-        earliest(agent, self.core.next_timer()).map(|at| at.max(self.now))
+        earliest(agent, earliest(self.core.next_timer(), self.core.next_keep_alive())).map(|at| at.max(self.now))
     }
 
     /// The earliest timer and what it is for, whatever waits to be polled: what
@@ -381,7 +383,9 @@ impl Endpoint {
     #[must_use]
     pub fn next_timer(&self) -> Option<(Instant, TimerKind)> {
         let transaction = self.core.next_timer().map(|at| (at, TimerKind::Transaction));
-        let earlier = [transaction, self.agent.next_timer()].into_iter().flatten().min_by_key(|(at, _)| *at);
+        let keep_alive = self.core.next_keep_alive().map(|at| (at, TimerKind::KeepAlive));
+        let earlier =
+            [transaction, keep_alive, self.agent.next_timer()].into_iter().flatten().min_by_key(|(at, _)| *at);
         earlier.map(|(at, kind)| (at.max(self.now), kind))
     }
 
@@ -420,12 +424,54 @@ impl Endpoint {
         self.now
     }
 
+    /// The agent learns that a connection is gone, and the driver what that means.
+    fn flow_gone(&mut self, now: Instant, flow: Flow) {
+        let (subscriptions, watchers) = self.agent.handle_flow_gone(now, flow);
+        if subscriptions > 0 || watchers > 0 {
+            self.core.io.push_back(Io::FlowGone { flow, subscriptions, watchers });
+        }
+    }
+
+    /// The address `from` is ours no more, and `to`, which was given to
+    /// [`add_local`](Self::add_local), is in its place; see
+    /// [`Agent::rehome`](crate::Agent::rehome). Connections from the host
+    /// `from` have failed with it, unless it is that of `to`: an [`Io::Close`]
+    /// follows for each.
+    ///
+    /// # Errors
+    /// Those of [`Agent::rehome`](crate::Agent::rehome).
+    pub fn rehome(&mut self, now: Instant, from: SocketAddr, to: SocketAddr) -> Result<(), Misuse> {
+        let now = self.advance(now);
+        if from.ip() != to.ip() && self.agent.can_rehome(to).is_ok() {
+            let on_it = |flow: Option<Flow>| flow.is_some_and(|flow| flow.local.ip() == from.ip());
+            let list = &self.core.connections.list;
+            let dead: Vec<u32> = list.iter().filter(|(_, c)| on_it(c.flow())).map(|(id, _)| id.slot).collect();
+            for slot in dead {
+                self.core.fail_stream(now, slot);
+            }
+            self.settle(now);
+        }
+        let result = self.agent.rehome(now, from, to);
+        if result.is_ok() {
+            self.core.locals = self.agent.locals.clone();
+            self.core.rehome_kept(from, to);
+        }
+        self.settle(now);
+        result
+    }
+
+    /// See [`Agent::users_of`](crate::Agent::users_of).
+    pub fn users_of(&self, flow: &Flow) -> Vec<ObjectId> {
+        self.agent.users_of(flow)
+    }
+
     /// Hands the agent what became of its requests, and counts.
     fn settle(&mut self, now: Instant) {
         while let Some(up) = self.core.up.pop_front() {
             match up {
                 Up::NoResponse(id, why) => self.agent.handle_no_response(now, id, why),
                 Up::Located(id, flow) => self.agent.set_destination(id, flow),
+                Up::FlowGone(flow) => self.flow_gone(now, flow),
                 Up::Unanswered(token) => self.agent.handle_unanswered(token),
             }
         }

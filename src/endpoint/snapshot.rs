@@ -51,6 +51,7 @@ impl Endpoint {
                     w.word(core.entropy.counter());
                     core.unproven.put(w, &core.entropy);
                     core.down.put(w);
+                    w.put(&core.kept);
                     cursor.stage = STAGES;
                 }
             }
@@ -125,6 +126,7 @@ impl Endpoint {
         let (no_naptr, no_srv, counter) = (r.get()?, r.get()?, r.get()?);
         self.core.unproven.read(r, &self.core.entropy)?;
         self.core.down.read(r)?;
+        let kept: Vec<_> = r.get()?;
         if !same {
             return Ok(());
         }
@@ -133,6 +135,10 @@ impl Endpoint {
         self.core.entropy.resume(counter);
         self.core.resolver.index_all(&self.core.entropy);
         self.core.connections.index_all();
+        self.core.kept = kept;
+        for slot in 0..self.core.connections.list.slots() {
+            self.core.arm_keeper(slot);
+        }
         for flow in self.core.connections.blocked() {
             self.agent.set_blocked(flow, true);
         }

@@ -285,6 +285,16 @@ impl Subscription {
         }
     }
 
+    /// Something is to be told that is no change of state, such as a new
+    /// Contact: as soon as the throttle lets it.
+    pub fn insist(&mut self, now: Instant) {
+        if matches!(self.state, State::Active | State::Pending) {
+            self.pass(now);
+            self.flags.set(Flags::DIRTY, true);
+            self.flags.set(Flags::INSIST, true);
+        }
+    }
+
     /// The change that [`mark_dirty`](Self::mark_dirty) told of needs no NOTIFY.
     /// True if none is wanted now: an approval, a shorter life, or the repeat of
     /// one that failed is told all the same.

@@ -274,6 +274,16 @@ impl Subscription {
         Ok(())
     }
 
+    /// The subscription is to be refreshed by `at` at the latest, as by a
+    /// refresh of its own accord. Nothing happens without a NOTIFY so far,
+    /// while ending, and while a SUBSCRIBE is in flight.
+    pub fn hasten(&mut self, at: Instant) {
+        let free = self.in_flight.is_none() && self.want.is_none();
+        if free && self.is_established() && !self.is_ending() {
+            self.refresh_at = Some(self.refresh_at.map_or(at, |due| due.min(at)));
+        }
+    }
+
     /// The application wants no more.
     ///
     /// Before the first NOTIFY the wish is remembered and sent in the dialog

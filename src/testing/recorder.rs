@@ -316,6 +316,10 @@ call! { repeat:
     16 handle_transmit_failed(now: Instant; id: TransmitId) -> ();
     /// See [`Endpoint::handle_unreachable`].
     17 handle_unreachable(now: Instant; flow: Flow) -> ();
+    /// See [`Endpoint::keep_alive`].
+    54 keep_alive(now: Instant; flow: Flow; interval: Option<Duration>) -> Result<(), Misuse>;
+    /// See [`Endpoint::rehome`].
+    55 rehome(now: Instant; from: SocketAddr; to: SocketAddr) -> Result<(), Misuse>;
     /// See [`Endpoint::set_writable`].
     18 set_writable(now: Instant; stream: StreamId; writable: bool) -> Result<(), Misuse>;
     /// See [`Endpoint::handle_timeout`].

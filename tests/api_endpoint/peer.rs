@@ -10,7 +10,7 @@ use crate::kit::{Kit, Request, Sent, peer};
 pub fn notify(subscribe: &Sent, cseq: u32, state: &str, more: &str) -> Vec<u8> {
     let tag = subscribe.field(HeaderName::From).split("tag=").nth(1).unwrap().to_owned();
     format!(
-        "NOTIFY sip:me@192.0.2.1:5060 SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7:5080;branch=z9hG4bKn{cseq}\r\n\
+        "NOTIFY sip:me@192.0.2.1:5060 SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7:5080;branch=z9hG4bKn{cseq}{tag}\r\n\
          Max-Forwards: 70\r\nFrom: <sip:bob@198.51.100.7>;tag=theirs\r\nTo: <sip:me@192.0.2.1>;tag={tag}\r\n\
          Call-ID: {}\r\nCSeq: {cseq} NOTIFY\r\nContact: <sip:bob@198.51.100.7:5080>\r\nEvent: presence\r\n\
          Subscription-State: {state}\r\n{more}Content-Length: 0\r\n\r\n",

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use super::super::incoming::Incoming;
 use super::super::locals::Local;
 use super::super::message::{RequestId, Subject};
+use super::super::moves::Sweep;
 use super::super::subscribe::Subscribe;
 use super::super::{Agent, Answer, Close};
 use crate::codec::{Mode, Put, Ranks, Table, Writer};
@@ -87,6 +88,7 @@ impl Agent {
             waiting: _,
             dirty,
             window,
+            sweeps,
             changes: _,
             events,
             closing,
@@ -97,7 +99,7 @@ impl Agent {
         w.ident(&entropy.fingerprint());
         w.ident(&entropy.counter());
         if w.is(Mode::Exact) {
-            w.put(&locals.0);
+            w.put(&locals.list);
         }
         put_table(w, resources, |w, _, resource| self.put_resource(w, resource));
         put_table(w, attempts, |w, _, attempt| {
@@ -132,6 +134,10 @@ impl Agent {
                 w.slot(Table::Watchers, entry.watcher.slot);
             }
         }
+        w.put(&sweeps.len());
+        for sweep in sweeps {
+            self.put_sweep(w, sweep);
+        }
         w.put(closing);
         w.put(drained);
         for (token, answer) in answers {
@@ -143,6 +149,23 @@ impl Agent {
         }
         for event in events {
             put_event(w, event);
+        }
+    }
+
+    fn put_sweep(&self, w: &mut Writer<'_>, sweep: &Sweep) {
+        match sweep {
+            Sweep::Gone { flow, users } => {
+                w.put(&self.flows.get(*flow).map(|record| record.flow));
+                for user in users {
+                    self.put_request(w, &RequestId { subject: *user, seq: 0 });
+                }
+            }
+            Sweep::Move { from, to, subscriptions, watchers } => {
+                w.put(from);
+                w.put(to);
+                w.ident(subscriptions);
+                w.ident(watchers);
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use super::super::Agent;
 use super::super::flows::FlowId;
+use super::super::message::Subject;
 use super::super::resources::Resource;
 use super::super::watchers::Watcher;
 use super::records::{ReadFlow, ReadSubscription, ReadWatcher, get_packages, put_packages};
@@ -301,6 +302,10 @@ impl Agent {
         } else if record.machine.wants_subscribe() {
             self.want_to_send(slot);
         }
+        let flow = self.subscriptions.at(slot).and_then(|record| record.destination);
+        if let Some((flow, id)) = flow.zip(self.subscriptions.id_at(slot)) {
+            self.use_flow(flow, Subject::Subscription(id));
+        }
         self.rearm_subscription(slot);
     }
 
@@ -316,7 +321,15 @@ impl Agent {
         } else if watcher.machine.has_its_turn(stale) {
             self.make_ready(slot);
         }
+        self.join_flows(slot);
         self.rearm_watcher(slot);
+    }
+
+    fn join_flows(&mut self, slot: u32) {
+        let Some((id, watcher)) = self.watchers.id_at(slot).zip(self.watchers.at(slot)) else { return };
+        for flow in [Some(watcher.flow), watcher.destination].into_iter().flatten() {
+            self.use_flow(flow, Subject::Watcher(id));
+        }
     }
 
     /// This agent acts from now on, in the place of the one whose state it was

@@ -5,6 +5,8 @@ use alloc::vec::Vec;
 use super::super::list::Queue;
 use crate::agent::Agent;
 use crate::agent::flows::FlowId;
+use crate::agent::message::Subject;
+use crate::agent::moves::Sweep;
 
 /// Panics where counts, lists and indices disagree with the records.
 pub(super) fn check(agent: &Agent) {
@@ -60,7 +62,18 @@ fn flows(agent: &Agent) {
         let named = |flow: Option<FlowId>| u32::from(flow == Some(id));
         let uses: u32 = agent.watchers.iter().map(|(_, w)| named(Some(w.flow)) + named(w.destination)).sum();
         let uses = uses + agent.subscriptions.iter().map(|(_, s)| named(s.destination)).sum::<u32>();
+        let held = |sweep: &&Sweep| matches!(sweep, Sweep::Gone { flow, .. } if *flow == id);
+        let uses = uses + agent.sweeps.iter().filter(held).count() as u32;
         assert_eq!(agent.flows.uses(id), uses, "uses of {:?}", record.flow);
+        if record.flow.stream.is_some() && !record.gone {
+            let watchers = agent.watchers.iter().filter(|(_, w)| w.flow == id || w.destination == Some(id));
+            let subscriptions = agent.subscriptions.iter().filter(|(_, s)| s.destination == Some(id));
+            let users = watchers.map(|(user, _)| Subject::Watcher(user));
+            for user in users.chain(subscriptions.map(|(user, _)| Subject::Subscription(user))) {
+                assert!(record.users.contains(&user), "{user:?} is not listed for {:?}", record.flow);
+            }
+            assert!(record.users.len() <= record.most_users().max(16), "those who left pile up");
+        }
         let in_window: u32 = agent.watchers.iter().map(|(_, w)| named(w.in_window)).sum();
         assert_eq!(record.in_window, in_window, "window of {:?}", record.flow);
     }

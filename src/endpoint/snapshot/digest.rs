@@ -67,6 +67,8 @@ fn put_core(w: &mut Writer<'_>, core: &Core, agent: &Agent) {
         resolver: Resolver { entries, index: _, no_naptr, no_srv },
         unproven,
         down,
+        keepers: _,
+        kept,
         ready,
         io,
         up,
@@ -87,6 +89,7 @@ fn put_core(w: &mut Writer<'_>, core: &Core, agent: &Agent) {
     w.put(no_srv);
     unproven.put(w, entropy);
     down.put(w);
+    w.put(kept);
     put_queue(w, ready, core, agent);
     w.put(&io.len());
     for io in io {
@@ -269,7 +272,7 @@ fn put_io(w: &mut Writer<'_>, io: &Io) {
     match io {
         Io::Resolve { question, .. } => w.put(question),
         Io::Connect { transport, remote, .. } => w.put(&(*transport, *remote)),
-        Io::FlowGone { flow, .. } => w.put(flow),
+        Io::FlowGone { flow, .. } | Io::KeepAlive { flow } => w.put(flow),
         Io::Close { .. } => w.word(0),
     }
     w.ident(format!("{io:?}").as_str());

@@ -22,7 +22,7 @@ pub(super) fn is_open(connection: &Connection) -> bool {
 
 /// What requests on it are waiting for goes with them.
 pub(super) fn put_connection(w: &mut Writer<'_>, connection: &Connection) {
-    let Connection { transport, remote, server_name, flow, framer, closing, blocked, clients, servers, parked } =
+    let Connection { transport, remote, server_name, flow, framer, closing, blocked, clients, servers, parked, keeper } =
         connection;
     w.put(transport);
     w.put(remote);
@@ -37,6 +37,7 @@ pub(super) fn put_connection(w: &mut Writer<'_>, connection: &Connection) {
     }
     w.put(closing);
     w.put(blocked);
+    w.put(keeper);
     if !w.is(Mode::Saved) {
         w.put(&clients.len());
         w.put(&servers.len());
@@ -64,6 +65,7 @@ pub(super) fn get_connection(r: &mut Reader<'_>, limits: FramerLimits) -> Result
         clients: Vec::new(),
         servers: Vec::new(),
         parked: Parked::default(),
+        keeper: r.get::<Option<_>>()?.map(Box::new),
     })
 }
 

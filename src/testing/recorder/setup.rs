@@ -10,9 +10,9 @@ use super::{RECORDING, VERSION};
 use crate::codec::{Get, Mode, Put, Reader, Writer, put_list};
 use crate::error::RestoreError;
 use crate::{
-    Authentication, Config, Delivery, Dialect, DialogSharing, Endpoint, FlowGone, Instant, MissingState, NotifyTimeout,
-    PackageConfig, Packages, Policy, Restart, Role, RouteSet, Seed, Timers, Undecided, UnknownResource, Unproven,
-    ViaMaddr, machine,
+    Authentication, Config, ContactFlow, Delivery, Dialect, DialogSharing, Endpoint, FlowGone, Instant, KeepAlive,
+    MissingState, NotifyTimeout, PackageConfig, Packages, Policy, Restart, Role, RouteSet, Seed, Timers, Undecided,
+    UnknownResource, Unproven, ViaMaddr, machine,
 };
 
 tags!(Undecided { Pending = 0, Refuse = 1 });
@@ -27,6 +27,8 @@ tags!(MissingState { Refuse = 0, Active = 1 });
 tags!(RouteSet { Notify = 0, NotifyOrResponse = 1 });
 tags!(Unproven { Limit = 0, Trust = 1 });
 tags!(ViaMaddr { Follow = 0, Source = 1 });
+tags!(KeepAlive { Off = 0, Send = 1, Expect = 2 });
+tags!(ContactFlow { Any = 0, Same = 1 });
 fields!(Policy {
     undecided,
     unknown_resource,
@@ -39,9 +41,11 @@ fields!(Policy {
     route_set,
     unproven,
     via_maddr,
+    keep_alive,
+    contact,
 });
 fields!(machine::Timers { t1, t2, t4 });
-fields!(Timers { sip, decision, give_up, retry_floor, retry_cap });
+fields!(Timers { sip, decision, give_up, retry_floor, retry_cap, keep_alive });
 fields!(PackageConfig { name, min_expires, max_expires, default_expires, min_interval });
 fields!(Config { identity, timers, limits, policy, role, authentication, user_agent, packages });
 
