@@ -269,8 +269,8 @@ impl Agent {
     /// nor a subscription.
     pub(super) fn open_window(&mut self, slot: u32) {
         let Some(attempt) = self.attempts.at(slot) else { return };
-        if attempt.window_open {
-            let closes = attempt.template.fork_window().unwrap_or(self.now);
+        if let Some(window) = &attempt.window {
+            let closes = window.template.fork_window().unwrap_or(self.now);
             self.attempt_timers.set(slot, Some(closes));
         } else if attempt.subscriptions.is_empty() {
             self.attempts.remove(slot);
@@ -350,7 +350,9 @@ impl Agent {
             let Some(attempt) = self.attempts.at_mut(slot) else { continue };
             attempt.cseq = leap(attempt.cseq);
             // They are hashes under the key of another seed.
-            attempt.tags.clear();
+            if let Some(window) = &mut attempt.window {
+                window.tags.clear();
+            }
         }
         for slot in 0..self.subscriptions.slots() {
             let Some(record) = self.subscriptions.at_mut(slot) else { continue };
