@@ -166,6 +166,7 @@ pub mod machine;
 #[cfg(all(any(doc, doctest), feature = "std"))]
 pub mod manual;
 pub mod package;
+mod parts;
 mod snapshot;
 mod stats;
 #[cfg(feature = "testing")]
