@@ -4,6 +4,7 @@
 use core::time::Duration;
 
 use super::Agent;
+use super::subscribe::Subscribe;
 use crate::Instant;
 use crate::error::{Failure, Retry};
 use crate::event::{Ending, Event};
@@ -78,6 +79,18 @@ struct Rules {
 }
 
 impl Agent {
+    /// A new attempt of a subscription that was taken off its last one.
+    pub(super) fn begin_again(&mut self, now: Instant, slot: u32, intent: &Subscribe) {
+        let Some(package) = self.subscriptions.at(slot).map(|record| record.package) else { return };
+        let machine = self.new_machine(now, intent, package);
+        let Some(record) = self.subscriptions.at_mut(slot) else { return };
+        record.machine = machine;
+        // A connection may be another's by now; an address still is what the application chose.
+        let pinned = intent.more().flow.filter(|flow| flow.stream.is_none());
+        record.destination = pinned.and_then(|flow| self.flows.intern(&self.entropy, flow));
+        self.start_attempt(slot);
+    }
+
     /// A subscription's dialog or attempt is over: tells why, and tries again
     /// where RFC 6665 section 4.1.3 and the application allow it.
     pub(super) fn subscription_ended(&mut self, now: Instant, slot: u32, end: &End, status: Option<StatusCode>) {

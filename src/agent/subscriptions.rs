@@ -192,7 +192,12 @@ impl Agent {
         Ok(SubscriptionId(id))
     }
 
-    fn new_machine(&mut self, now: Instant, intent: &Subscribe, package: PackageIndex) -> subscriber::Subscription {
+    pub(super) fn new_machine(
+        &mut self,
+        now: Instant,
+        intent: &Subscribe,
+        package: PackageIndex,
+    ) -> subscriber::Subscription {
         let jitter = self.entropy.next_u16();
         let default = self.packages.get(package).map_or(3600, |p| self.durations(p.as_ref()).default);
         let params = subscriber::Params {
@@ -204,7 +209,7 @@ impl Agent {
     }
 
     /// A fresh attempt: new Call-ID, new tag, no route set (RFC 6665 section 4.1.2.2).
-    fn start_attempt(&mut self, slot: u32) {
+    pub(super) fn start_attempt(&mut self, slot: u32) {
         let mut call_id = [0u8; CALL_ID_LEN];
         for part in call_id.chunks_mut(CALL_ID_LEN / 2) {
             let minted = Minted { role: Role::Subscriber, slot: 0, nonce: self.entropy.next_u64() }.text();
@@ -557,18 +562,6 @@ impl Agent {
         }
         self.want_to_send(slot);
         self.settle_subscription(now, slot);
-    }
-
-    /// A new attempt of a subscription that was taken off its last one.
-    pub(super) fn begin_again(&mut self, now: Instant, slot: u32, intent: &Subscribe) {
-        let Some(package) = self.subscriptions.at(slot).map(|record| record.package) else { return };
-        let machine = self.new_machine(now, intent, package);
-        let Some(record) = self.subscriptions.at_mut(slot) else { return };
-        record.machine = machine;
-        // A connection may be another's by now; an address still is what the application chose.
-        let pinned = intent.more().flow.filter(|flow| flow.stream.is_none());
-        record.destination = pinned.and_then(|flow| self.flows.intern(&self.entropy, flow));
-        self.start_attempt(slot);
     }
 
     /// The window for forks of an attempt closes.
