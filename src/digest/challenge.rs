@@ -21,7 +21,7 @@ pub enum Unusable {
     Qop,
     /// Without realm or without nonce.
     Incomplete,
-    /// A value longer than [`MAX_VALUE`].
+    /// A value longer than [`MAX_VALUE`], quotes and backslashes aside.
     TooLong,
     /// Not the syntax of a challenge.
     Malformed(ParseError),
@@ -83,7 +83,7 @@ impl<'a> Challenge<'a> {
         })
         .map_err(Unusable::Malformed)?;
         let (Some(realm), Some(nonce)) = (realm, nonce) else { return Err(Unusable::Incomplete) };
-        if [realm, nonce, opaque.unwrap_or_default()].iter().any(|value| value.len() > MAX_VALUE) {
+        if [realm, nonce, opaque.unwrap_or_default()].iter().any(|value| unquote(value).len() > MAX_VALUE) {
             return Err(Unusable::TooLong);
         }
         let named = match &algorithm {

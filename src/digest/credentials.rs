@@ -78,7 +78,9 @@ impl<'a> Authorization<'a> {
         let (Some(realm), Some(nonce), Some(uri), Some(response)) = (realm, nonce, uri, response) else {
             return Err(Unusable::Incomplete);
         };
-        if [&user, realm, nonce, cnonce.unwrap_or_default()].iter().any(|value| value.len() > MAX_VALUE) {
+        if user.len() > MAX_VALUE
+            || [realm, nonce, cnonce.unwrap_or_default()].iter().any(|value| unquote(value).len() > MAX_VALUE)
+        {
             return Err(Unusable::TooLong);
         }
         let algorithm = match &algorithm {

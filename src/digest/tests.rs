@@ -241,6 +241,24 @@ fn challenges_are_read_tolerantly_and_only_when_whole() {
     assert_eq!(Challenge::parse(long.as_bytes()).unwrap_err(), Unusable::TooLong);
 }
 
+/// What a challenge may hold may stand in its answer, where it is quoted.
+#[test]
+fn the_longest_values_come_back() {
+    let alice = Credentials::new("alice", Secret::password("secret")).unwrap();
+    for (text, fits) in [("n".repeat(MAX_VALUE), true), ("n".repeat(MAX_VALUE + 1), false)] {
+        for value in [format!("Digest realm=r, nonce={text}"), format!("Digest realm=\"{text}\", nonce=\"n\"")] {
+            let challenge = Challenge::parse(value.as_bytes());
+            assert_eq!(challenge.is_ok(), fits, "{}", text.len());
+            let Ok(challenge) = challenge else { continue };
+            let mut session = Session::new(false, &challenge, &alice, 7).unwrap();
+            let mut line = Vec::new();
+            session.write(&Request { method: b"SUBSCRIBE", uri: b"sip:b@h", body: &[] }, &mut line);
+            let answer = Authorization::parse(line.trim_ascii().strip_prefix(b"Authorization: ").unwrap()).unwrap();
+            assert_eq!((answer.nonce(), answer.realm()), (challenge.nonce(), challenge.realm()));
+        }
+    }
+}
+
 /// Covers: 7616-3.4-4, 7616-3.4-6, 8760-2.6-8b
 #[test]
 fn answers_are_read_strictly() {

@@ -7,4 +7,5 @@
 
 mod corpus;
 mod exceptional;
+mod live;
 mod verdicts;
