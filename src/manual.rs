@@ -6,6 +6,10 @@
 #[doc = include_str!("../docs/event-loop.md")]
 pub mod event_loop {}
 
+#[doc = "[event-loop.md]: crate::manual::event_loop\n\n"]
+#[doc = include_str!("../docs/embedding.md")]
+pub mod embedding {}
+
 #[doc = "[authentication.md]: crate::digest\n[event-loop.md]: crate::manual::event_loop\n[limits.md]: crate::manual::limits\n[states.md]: crate::machine\n\n"]
 #[doc = include_str!("../docs/architecture.md")]
 pub mod architecture {}

@@ -11,7 +11,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lib import dissect, harness, table
-from lib import against_kamailio, against_notifier, against_phones, ours, sipp_notifiers, sipp_subscribers  # noqa: F401  (each registers its checks)
+from lib import against_kamailio, against_notifier, against_phones, names, ours, sipp_notifiers, sipp_subscribers  # noqa: F401  (each registers its checks)
 
 JOBS = 12  # most of a check is waiting
 
@@ -54,6 +54,9 @@ def dissect_all(options):
     except harness.Failed as failure:
         want, have, complaints = 0, 0, [str(failure)]
     options.dissected = (want, have, len(complaints))
+    if want == 0 and not complaints:
+        print("ok dissect-all: nothing was recorded", flush=True)
+        return 0
     if want == have and not complaints:
         print(f"ok dissect-all: {have} messages, nothing malformed, no error mark", flush=True)
         return 0

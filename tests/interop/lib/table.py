@@ -15,6 +15,7 @@ GROUPS = (
     ("peer-subscriber", "`notifier` and SIPp as subscriber", "One scenario each; what is checked is what `notifier` sent."),
     ("notifier", "`notifier`, SIPp and raw octets", "With `--self-test` Kamailio takes the place of `notifier`, which proves the checks."),
     ("ours", "`watch` and `notifier`", "Both ends are ours."),
+    ("names", "`resolve` and a name server", "A name server of the checks' own answers; where a SUBSCRIBE would go is printed."),
     ("dissect", "Wireshark", "What its SIP dissector says of single kinds of messages."),
 )
 
