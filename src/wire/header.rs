@@ -1,6 +1,7 @@
 //! Header field names: recognised without regard to case and by compact form
-//! (RFC 3261, section 7.3.3), dispatched on length and first letter.
+//! (RFC 3261, section 7.3.3), found through a perfect hash of their octets.
 
+use super::scan;
 use core::fmt;
 
 macro_rules! header_names {
@@ -138,25 +139,28 @@ header_names! {
     WwwAuthenticate = "WWW-Authenticate",
 }
 
-/// No name, or several names, of that length begin with that letter.
+/// A free place in the table of names.
 const NO_NAME: u8 = u8::MAX;
-const MANY_NAMES: u8 = u8::MAX - 1;
-const LONGEST: usize = 20;
+/// Longer names than three words hold, colon included, are not known.
+const LONGEST: usize = 23;
+const SPACES: u64 = u64::from_le_bytes([b' '; 8]);
+const COLONS: u64 = u64::from_le_bytes([b':'; 8]);
+const TABLE_BITS: u32 = 9;
 
-/// Ids of known names by length and first letter.
-static SHAPES: [[u8; 26]; LONGEST + 1] = shapes();
+/// Ids of known names, long and compact, by [`Spelling::place`].
+static TABLE: [u8; 1 << TABLE_BITS] = table();
 
-const fn shapes() -> [[u8; 26]; LONGEST + 1] {
-    let mut table = [[NO_NAME; 26]; LONGEST + 1];
+/// How each known name is spelt, by id.
+static SPELT: [Spelling; KNOWN.len()] = spelt();
+
+const fn table() -> [u8; 1 << TABLE_BITS] {
+    let mut table = [NO_NAME; 1 << TABLE_BITS];
     let mut names = KNOWN;
     let mut id = 0u8;
     while let [name, rest @ ..] = names {
-        let text = name.as_bytes();
-        if let [first, ..] = text {
-            note(&mut table, text.len(), *first, id);
-        }
+        note(&mut table, name.as_bytes(), id);
         if let Some(letter) = name.compact() {
-            note(&mut table, 1, letter, id);
+            note(&mut table, &[letter], id);
         }
         names = rest;
         id = id.wrapping_add(1);
@@ -164,29 +168,123 @@ const fn shapes() -> [[u8; 26]; LONGEST + 1] {
     table
 }
 
-const fn note(table: &mut [[u8; 26]; LONGEST + 1], len: usize, letter: u8, id: u8) {
-    let (_, from) = table.split_at_mut(len);
-    let Some(row) = from.first_mut() else { return };
-    let (_, from) = row.split_at_mut(letter.to_ascii_lowercase().wrapping_sub(b'a') as usize);
+const fn note(table: &mut [u8], name: &[u8], id: u8) {
+    let Some(spelling) = Spelling::of(name) else { return };
+    let (_, from) = table.split_at_mut(spelling.place());
     if let Some(cell) = from.first_mut() {
-        *cell = if *cell == NO_NAME { id } else { MANY_NAMES };
+        *cell = id;
     }
 }
 
-impl<'a> HeaderName<'a> {
-    /// The [`HeaderName::id`] of a name as it is spelt on the wire.
-    #[inline]
-    pub(crate) fn known_id(name: &[u8]) -> Option<u8> {
-        let first = *name.first()?;
-        let column = usize::from((first | 0x20).wrapping_sub(b'a'));
-        match *SHAPES.get(name.len())?.get(column)? {
-            NO_NAME => None,
-            MANY_NAMES => HeaderName::from_bytes(name).id(),
-            id => {
-                let spelt = KNOWN.get(usize::from(id))?.as_bytes();
-                (name.len() == 1 || spelt == name || spelt.eq_ignore_ascii_case(name)).then_some(id)
-            }
+const fn spelt() -> [Spelling; KNOWN.len()] {
+    let mut spelt = [Spelling { words: [0; 3], len: 0 }; KNOWN.len()];
+    let mut cells: &mut [Spelling] = &mut spelt;
+    let mut names = KNOWN;
+    while let ([name, more @ ..], [cell, tail @ ..]) = (names, cells) {
+        if let Some(spelling) = Spelling::of(name.as_bytes()) {
+            *cell = spelling;
         }
+        names = more;
+        cells = tail;
+    }
+    spelt
+}
+
+/// The octets of a name as little-endian words, zeros behind it.
+#[derive(Clone, Copy, PartialEq)]
+struct Spelling {
+    words: [u64; 3],
+    len: usize,
+}
+
+impl Spelling {
+    const fn of(name: &[u8]) -> Option<Self> {
+        if name.len() > LONGEST {
+            return None;
+        }
+        let [mut first, mut second, mut third] = [0u64; 3];
+        let mut rest = name;
+        while let [before @ .., byte] = rest {
+            let shifted = (*byte as u64) << (before.len() % 8 * 8);
+            match before.len() / 8 {
+                0 => first |= shifted,
+                1 => second |= shifted,
+                _ => third |= shifted,
+            }
+            rest = before;
+        }
+        Some(Self { words: [first, second, third], len: name.len() })
+    }
+
+    /// Where the name is in [`TABLE`]. No two known names share a place in any
+    /// letter case; the multiplier was searched for.
+    #[inline]
+    const fn place(&self) -> usize {
+        let [first, second, third] = self.words;
+        let mut mixed = first | SPACES;
+        if self.len >= 8 {
+            mixed = mixed.rotate_left(23) ^ (second | SPACES);
+        }
+        if self.len >= 16 {
+            mixed = mixed.rotate_left(23) ^ (third | SPACES);
+        }
+        (mixed.wrapping_mul(0xb9bd_144b_937e_0363) >> (u64::BITS - TABLE_BITS)) as usize
+    }
+
+    /// The only known name that this can be.
+    #[inline]
+    fn candidate(&self) -> Option<(u8, &'static Self)> {
+        let id = *TABLE.get(self.place())?;
+        Some((id, SPELT.get(usize::from(id))?))
+    }
+}
+
+/// The octets of `word` before its first colon, and how many they are.
+#[inline]
+const fn before_colon(word: u64) -> Option<(u64, usize)> {
+    let colons = scan::zero_octets(word ^ COLONS);
+    if colons == 0 {
+        return None;
+    }
+    let kept = word & ((colons & colons.wrapping_neg()) >> 7).wrapping_sub(1);
+    Some((kept, (colons.trailing_zeros() / 8) as usize))
+}
+
+impl<'a> HeaderName<'a> {
+    /// The [`HeaderName::id`] of the long name at the start of a field line,
+    /// and its length; only if it has the usual spelling and the colon follows
+    /// at once.
+    #[inline]
+    pub(crate) fn at_start(line: &[u8]) -> Option<(u8, usize)> {
+        let (first, rest) = line.split_first_chunk::<8>()?;
+        let first = u64::from_le_bytes(*first);
+        if let Some((first, len)) = before_colon(first) {
+            let (id, known) = Spelling { words: [first, 0, 0], len }.candidate()?;
+            return (known.len == len && known.words[0] == first).then_some((id, len));
+        }
+        let (second, rest) = rest.split_first_chunk::<8>()?;
+        let second = u64::from_le_bytes(*second);
+        if let Some((second, len)) = before_colon(second) {
+            let len = len.wrapping_add(8);
+            let (id, known) = Spelling { words: [first, second, 0], len }.candidate()?;
+            return (known.len == len && known.words[0] == first && known.words[1] == second).then_some((id, len));
+        }
+        let (third, len) = before_colon(u64::from_le_bytes(*rest.first_chunk::<8>()?))?;
+        let spelling = Spelling { words: [first, second, third], len: len.wrapping_add(16) };
+        let (id, known) = spelling.candidate()?;
+        (*known == spelling).then_some((id, spelling.len))
+    }
+
+    /// The [`HeaderName::id`] of a name as it is spelt on the wire.
+    pub(crate) fn known_id(name: &[u8]) -> Option<u8> {
+        let (id, _) = Spelling::of(name)?.candidate()?;
+        let known = KNOWN.get(usize::from(id))?;
+        let compact = |letter: u8| known.compact() == Some(letter.to_ascii_lowercase());
+        let same = match name {
+            [letter] => compact(*letter),
+            _ => known.as_bytes().eq_ignore_ascii_case(name),
+        };
+        same.then_some(id)
     }
 
     /// How many names have a variant of their own.
@@ -195,123 +293,7 @@ impl<'a> HeaderName<'a> {
     /// Reads a name in any letter case, long or compact. Never fails: what is
     /// not known becomes [`HeaderName::Other`].
     pub fn from_bytes(name: &'a [u8]) -> Self {
-        let candidate = Self::candidate(name);
-        // Most come in the usual spelling, and equal bytes are found at once.
-        let spelt = candidate.as_bytes();
-        let known = name.len() == 1 || spelt == name || spelt.eq_ignore_ascii_case(name);
-        if known { candidate } else { Self::Other(name) }
-    }
-
-    /// The only known name that `name` can be, judged by its length, its
-    /// first letter and where needed one letter more.
-    fn candidate(name: &'a [u8]) -> Self {
-        let (Some(first), Some(last)) = (name.first(), name.last()) else {
-            return Self::Other(name);
-        };
-        let (first, last) = (first.to_ascii_lowercase(), last.to_ascii_lowercase());
-        match (name.len(), first) {
-            (1, b'a') => Self::AcceptContact,
-            (1, b'u') => Self::AllowEvents,
-            (1, b'i') => Self::CallId,
-            (1, b'm') => Self::Contact,
-            (1, b'e') => Self::ContentEncoding,
-            (1, b'l') => Self::ContentLength,
-            (1, b'c') => Self::ContentType,
-            (1, b'o') => Self::Event,
-            (1, b'f') => Self::From,
-            (1, b'y') => Self::Identity,
-            (1, b'n') => Self::IdentityInfo,
-            (1, b'r') => Self::ReferTo,
-            (1, b'b') => Self::ReferredBy,
-            (1, b'j') => Self::RejectContact,
-            (1, b'd') => Self::RequestDisposition,
-            (1, b'x') => Self::SessionExpires,
-            (1, b's') => Self::Subject,
-            (1, b'k') => Self::Supported,
-            (1, b't') => Self::To,
-            (1, b'v') => Self::Via,
-            (2, b't') => Self::To,
-            (3, b'v') => Self::Via,
-            (4, b'c') => Self::CSeq,
-            (4, b'd') => Self::Date,
-            (4, b'f') => Self::From,
-            (4, b'j') => Self::Join,
-            (4, b'p') => Self::Path,
-            (4, b'r') if last == b'k' => Self::RAck,
-            (4, b'r') => Self::RSeq,
-            (5, b'a') => Self::Allow,
-            (5, b'e') => Self::Event,
-            (5, b'r') => Self::Route,
-            (6, b'a') => Self::Accept,
-            (6, b'm') => Self::MinSe,
-            (6, b'r') => Self::Reason,
-            (6, b's') => Self::Server,
-            (7, b'c') if last == b'd' => Self::CallId,
-            (7, b'c') => Self::Contact,
-            (7, b'e') => Self::Expires,
-            (7, b'p') => Self::Privacy,
-            (7, b'r') => Self::Require,
-            (7, b's') => Self::Subject,
-            (7, b'w') => Self::Warning,
-            (8, b'i') => Self::Identity,
-            (8, b'p') => Self::Priority,
-            (8, b'r') if last == b's' => Self::Replaces,
-            (8, b'r') if name.get(2).is_some_and(|b| b.eq_ignore_ascii_case(&b'p')) => Self::ReplyTo,
-            (8, b'r') => Self::ReferTo,
-            (8, b's') => Self::SipEtag,
-            (9, b'c') => Self::CallInfo,
-            (9, b'r') if last == b'o' => Self::RecvInfo,
-            (9, b'r') => Self::ReferSub,
-            (9, b's') => Self::Supported,
-            (9, b't') => Self::Timestamp,
-            (10, b'a') => Self::AlertInfo,
-            (10, b'c') => Self::ContentId,
-            (10, b'e') => Self::ErrorInfo,
-            (10, b'f') => Self::FlowTimer,
-            (10, b'u') => Self::UserAgent,
-            (11, b'i') => Self::InReplyTo,
-            (11, b'm') if last == b'h' => Self::MaxBreadth,
-            (11, b'm') => Self::MinExpires,
-            (11, b'r') if last == b'y' => Self::ReferredBy,
-            (11, b'r') => Self::RetryAfter,
-            (11, b'u') => Self::Unsupported,
-            (12, b'a') => Self::AllowEvents,
-            (12, b'c') => Self::ContentType,
-            (12, b'h') => Self::HistoryInfo,
-            (12, b'i') => Self::InfoPackage,
-            (12, b'm') if last == b's' => Self::MaxForwards,
-            (12, b'm') => Self::MimeVersion,
-            (12, b'o') => Self::Organization,
-            (12, b'r') => Self::RecordRoute,
-            (12, b's') => Self::SipIfMatch,
-            (13, b'a') => Self::Authorization,
-            (13, b'i') => Self::IdentityInfo,
-            (13, b'p') => Self::ProxyRequire,
-            (13, b's') => Self::ServiceRoute,
-            (13, b't') => Self::TargetDialog,
-            (14, b'a') => Self::AcceptContact,
-            (14, b'c') => Self::ContentLength,
-            (14, b'r') => Self::RejectContact,
-            (15, b'a') if last == b'g' => Self::AcceptEncoding,
-            (15, b'a') => Self::AcceptLanguage,
-            (15, b'r') => Self::ReferEventsAt,
-            (15, b's') => Self::SessionExpires,
-            (15, b't') => Self::TriggerConsent,
-            (16, b'c') if last == b'g' => Self::ContentEncoding,
-            (16, b'c') => Self::ContentLanguage,
-            (16, b'w') => Self::WwwAuthenticate,
-            (17, b's') => Self::SuppressIfMatch,
-            (18, b'p') if last == b'g' => Self::PermissionMissing,
-            (18, b'p') => Self::ProxyAuthenticate,
-            (18, b's') => Self::SubscriptionState,
-            (19, b'a') => Self::AuthenticationInfo,
-            (19, b'c') => Self::ContentDisposition,
-            (19, b'p') if last == b'y' => Self::PAssertedIdentity,
-            (19, b'p') => Self::ProxyAuthorization,
-            (19, b'r') => Self::RequestDisposition,
-            (20, b'p') => Self::PPreferredIdentity,
-            _ => Self::Other(name),
-        }
+        Self::known_id(name).and_then(Self::from_id).unwrap_or(Self::Other(name))
     }
 
     /// The known name with this [`HeaderName::id`].
@@ -393,6 +375,9 @@ mod tests {
             let lower: Vec<u8> = name.as_bytes().to_ascii_lowercase();
             for spelling in [name.as_bytes(), &upper, &lower] {
                 assert_eq!(HeaderName::known_id(spelling).map(usize::from), Some(id), "{name}");
+                let line = [spelling, b": 7\r\n2: 4\r\n6: 8\r\n"].concat();
+                let usual = (spelling == name.as_bytes()).then_some((id, spelling.len()));
+                assert_eq!(HeaderName::at_start(&line).map(|(id, len)| (usize::from(id), len)), usual, "{name}");
                 let found = HeaderName::from_bytes(spelling);
                 assert_eq!(found.id().map(usize::from), Some(id), "{name}");
                 assert_eq!(found.as_bytes(), name.as_bytes());
@@ -415,6 +400,19 @@ mod tests {
 
     #[test]
     fn near_misses_stay_unknown() {
+        for line in [
+            &b"Vib: 1234567890123456789012"[..],
+            b"Via : 123456789012345678901",
+            b"Via\0: 123456789012345678901",
+            b"\0\0\0\0\0\0\0\0: 34567890123456",
+            b": 12345678901234567890123",
+            b"Via",
+            b"Via: 1",
+            b"Content-Length and more of it: 4",
+            b"Subscription-State-: 789012345678901",
+        ] {
+            assert_eq!(HeaderName::at_start(line), None);
+        }
         for name in [&b""[..], b"z", b"Vi", b"Vib", b"Frim", b"Refer-Te", b"Min-Expired", b"X-Foo", b"Event\x00"] {
             assert!(HeaderName::from_bytes(name).id().is_none());
             assert_eq!(HeaderName::known_id(name), None);

@@ -29,6 +29,9 @@ struct Entry {
     next: u8,
 }
 
+/// A position by [`HeaderName::id`], or [`END`].
+type Firsts = [u8; HeaderName::KNOWN_COUNT];
+
 /// The start line, as offsets.
 #[derive(Debug, Clone)]
 pub(super) enum Start {
@@ -45,7 +48,7 @@ pub(super) struct Index {
     /// The first violation met on the way through the lines.
     pub(super) defect: Option<ParseError>,
     entries: SmallVec<[Entry; INLINE]>,
-    first: [u8; HeaderName::KNOWN_COUNT],
+    first: Firsts,
 }
 
 impl Index {
@@ -102,8 +105,15 @@ impl Index {
             self.note(ParseErrorKind::Folding, lines.position());
         }
         loop {
+            let start = lines.position();
+            if let Some((id, name_len)) = HeaderName::at_start(lines.rest())
+                && let Some(value) = lines.plain(name_len.wrapping_add(1))
+            {
+                self.add(id, start, name_len, value, &mut last);
+                continue;
+            }
             match lines.logical() {
-                Line::Text(line) => self.add(bytes, line, &mut last),
+                Line::Text(line) => self.add_unusual(bytes, line, &mut last),
                 Line::Blank => {
                     self.head.end = lines.position();
                     self.body.start = lines.position();
@@ -111,30 +121,33 @@ impl Index {
                 }
                 Line::Partial(line) => {
                     self.note(ParseErrorKind::HeadUnterminated, line.end);
-                    return self.add(bytes, line, &mut last);
+                    return self.add_unusual(bytes, line, &mut last);
                 }
             }
         }
     }
 
-    /// Indexes one line. What is no field line is passed over: whether
-    /// something needed is missing then shows by itself.
-    fn add(&mut self, bytes: &[u8], line: Range<usize>, last: &mut [u8]) {
+    /// Indexes a line whose name or value needs a second look. What is no
+    /// field line is passed over: whether something needed is missing then
+    /// shows by itself.
+    fn add_unusual(&mut self, bytes: &[u8], line: Range<usize>, last: &mut Firsts) {
         let text = bytes.get(line.clone()).unwrap_or_default();
-        let Some((name, value_at)) = scan::split_field(text) else {
-            return;
-        };
-        let value = scan::trim(bytes, line.start.wrapping_add(value_at)..line.end);
-        let id = HeaderName::known_id(name);
-        let Ok(name_len) = u16::try_from(name.len()) else {
-            return self.note(ParseErrorKind::HeadTooLong, line.start);
+        if let Some((name, value_at)) = scan::split_field(text) {
+            let id = HeaderName::known_id(name).unwrap_or(END);
+            let value = scan::trim(bytes, line.start.wrapping_add(value_at)..line.end);
+            self.add(id, line.start, name.len(), value, last);
+        }
+    }
+
+    #[inline]
+    fn add(&mut self, id: u8, name_start: usize, name_len: usize, value: Range<usize>, last: &mut Firsts) {
+        let Ok(name_len) = u16::try_from(name_len) else {
+            return self.note(ParseErrorKind::HeadTooLong, name_start);
         };
         let Some(position) = self.free_position() else {
-            return self.note(ParseErrorKind::TooManyHeaders, line.start);
+            return self.note(ParseErrorKind::TooManyHeaders, name_start);
         };
-        if let Some(id) = id.map(usize::from)
-            && let (Some(first), Some(last)) = (self.first.get_mut(id), last.get_mut(id))
-        {
+        if let (Some(first), Some(last)) = (self.first.get_mut(usize::from(id)), last.get_mut(usize::from(id))) {
             match self.entries.get_mut(usize::from(*last)) {
                 Some(previous) => previous.next = position,
                 None => *first = position,
@@ -142,11 +155,11 @@ impl Index {
             *last = position;
         }
         self.entries.push(Entry {
-            name_start: narrow(line.start),
+            name_start: narrow(name_start),
             value_start: narrow(value.start),
             value_end: narrow(value.end),
             name_len,
-            id: id.unwrap_or(END),
+            id,
             next: END,
         });
     }
@@ -224,8 +237,9 @@ impl Entry {
 }
 
 /// Messages above 4 GiB are refused before any offset is stored.
-fn narrow(offset: usize) -> u32 {
-    u32::try_from(offset).unwrap_or(u32::MAX)
+#[allow(clippy::cast_possible_truncation)]
+const fn narrow(offset: usize) -> u32 {
+    offset as u32
 }
 
 fn widen(offset: u32) -> usize {
@@ -257,13 +271,16 @@ fn start_line(line: &[u8], base: usize) -> Result<(Start, Option<ParseError>), P
         return Ok((Start::Response { status, reason: span(reason) }, defect));
     }
 
-    let last_space = line.iter().rposition(|byte| *byte == b' ').unwrap_or(line.len());
+    // Nearly all lines end so.
+    let usual = line.len().checked_sub(8).filter(|at| line.get(*at..) == Some(b" SIP/2.0"));
+    let last_space = || line.iter().rposition(|byte| *byte == b' ').unwrap_or(line.len());
+    let last_space = usual.unwrap_or_else(last_space);
     let uri = after_space..last_space.max(after_space);
     let uri_text = line.get(uri.clone()).unwrap_or_default();
     let protocol = line.get(last_space.saturating_add(1)..).unwrap_or_default();
     let defect = if !lex::is_token(first) {
         Some(error(ParseErrorKind::StartLine, 0))
-    } else if uri_text.is_empty() || uri_text.iter().any(|byte| !lex::is_of(*byte, lex::URI_SAFE)) {
+    } else if uri_text.is_empty() || !scan::all(uri_text, lex::is_uri_safe) {
         Some(error(ParseErrorKind::StartLine, uri.start))
     } else {
         version(protocol).map(|kind| error(kind, last_space.saturating_add(1)))

@@ -56,7 +56,7 @@ const fn classes_of(byte: u8) -> u16 {
         (value, VALUE),
         (matches!(byte, b'"' | b'<' | b','), LIST),
         (byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'"'), URI_TEXT),
-        (byte > b' ' && byte != 0x7f && byte != b'<' && byte != b'>', URI_SAFE),
+        (is_uri_safe(byte), URI_SAFE),
         (uri::is_user_byte(byte), USER),
         (uri::is_param_byte(byte), URI_PARAM),
         (byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'), HOST),
@@ -75,6 +75,12 @@ const fn classes_of(byte: u8) -> u16 {
 #[inline]
 pub(crate) fn is_of(byte: u8, class: u16) -> bool {
     CLASSES.get(usize::from(byte)).is_some_and(|classes| classes & class != 0)
+}
+
+/// [`URI_SAFE`] by comparisons, for many octets together.
+#[inline]
+pub(crate) const fn is_uri_safe(byte: u8) -> bool {
+    (byte > b' ') & (byte != 0x7f) & (byte != b'<') & (byte != b'>')
 }
 
 /// Whether `byte` may stand in a `token`.

@@ -6,43 +6,74 @@ use core::ops::Range;
 
 const ONES: u64 = u64::from_le_bytes([0x01; 8]);
 const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+/// Octets that are looked at together: compilers make one vector of them.
+const BLOCK: usize = 16;
 
-/// Marks each octet of `word` below 0x0e with its high bit. A borrow can only
-/// mark octets behind a true one: the lowest mark is true.
-const fn low_octets(word: u64) -> u64 {
-    word.wrapping_sub(ONES.wrapping_mul(0x0e)) & !word & HIGH
+/// Marks each zero octet of `word` with its high bit. A borrow can only mark
+/// octets behind a true one: the lowest mark is true.
+#[inline]
+pub(crate) const fn zero_octets(word: u64) -> u64 {
+    word.wrapping_sub(ONES) & !word & HIGH
 }
 
-/// Whether any octet is below 0x0e, as NUL, CR and LF are.
-pub(crate) fn has_low_octet(bytes: &[u8]) -> bool {
+/// Whether all octets pass `test`: comparisons joined by `&` and `|`, not by
+/// `&&` and `||`, can be made on many at once.
+#[inline]
+pub(crate) fn all(bytes: &[u8], test: impl Fn(u8) -> bool + Copy) -> bool {
+    // In a bool, compilers do not see the vector.
+    let block = |block: &[u8; BLOCK]| block.iter().fold(0, |failed, octet| failed | u8::from(!test(*octet))) == 0;
     let mut rest = bytes;
-    while let Some((word, tail)) = rest.split_first_chunk::<8>() {
-        if low_octets(u64::from_le_bytes(*word)) != 0 {
-            return true;
+    while let Some((next, tail)) = rest.split_first_chunk::<BLOCK>() {
+        if !block(next) {
+            return false;
         }
         rest = tail;
     }
-    rest.iter().any(|octet| *octet < 0x0e)
+    if rest.is_empty() {
+        return true;
+    }
+    match bytes.last_chunk::<BLOCK>() {
+        // Some octets twice.
+        Some(last) => block(last),
+        None => rest.iter().all(|octet| test(*octet)),
+    }
+}
+
+/// What CR, LF and NUL are; few others in a head are.
+#[inline]
+const fn is_low(octet: u8) -> bool {
+    octet < 0x0e
+}
+
+/// Whether any octet is below 0x0e, as NUL, CR and LF are.
+#[inline]
+pub(crate) fn has_low_octet(bytes: &[u8]) -> bool {
+    !all(bytes, |octet| !is_low(octet))
 }
 
 /// Offset of the first CR or LF at or after `from`.
 #[inline]
 pub(crate) fn find_line_break(bytes: &[u8], from: usize) -> Option<usize> {
     let mut rest = bytes.get(from..)?;
-    while let Some((word, tail)) = rest.split_first_chunk::<8>() {
-        let low = low_octets(u64::from_le_bytes(*word));
-        if low == 0 {
+    while let Some((block, tail)) = rest.split_first_chunk::<BLOCK>() {
+        if !block.iter().fold(false, |any, octet| any | is_low(*octet)) {
             rest = tail;
             continue;
         }
-        let (before, at) = rest.split_at_checked((low.trailing_zeros() / 8) as usize)?;
-        let (octet, after) = at.split_first()?;
-        if matches!(octet, b'\r' | b'\n') {
-            return Some(bytes.len().wrapping_sub(rest.len()).wrapping_add(before.len()));
+        let low = |word: Option<&[u8; 8]>| {
+            let word = u64::from_le_bytes(*word.unwrap_or(&[0; 8]));
+            word.wrapping_sub(ONES.wrapping_mul(0x0e)) & !word & HIGH
+        };
+        let within = match low(block.first_chunk()) {
+            0 => low(block.last_chunk()).trailing_zeros() / 8 + 8,
+            marks => marks.trailing_zeros() / 8,
+        };
+        if matches!(block.get(within as usize), Some(b'\r' | b'\n')) {
+            return Some(bytes.len().wrapping_sub(rest.len()).wrapping_add(within as usize));
         }
-        rest = after;
+        rest = rest.get(within.wrapping_add(1) as usize..)?;
     }
-    let within = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n'))?;
+    let within = rest.iter().position(|octet| matches!(octet, b'\r' | b'\n'))?;
     Some(bytes.len().wrapping_sub(rest.len()).wrapping_add(within))
 }
 
@@ -76,6 +107,35 @@ impl<'a> Lines<'a> {
         self.at
     }
 
+    /// What is left, from the start of the next line.
+    #[inline]
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
+    /// Takes the next line if it is neither folded nor empty behind the colon,
+    /// and gives its value without blanks at the ends. The value begins behind
+    /// `named` octets without a line break. What this does not take,
+    /// [`Lines::logical`] does.
+    #[inline]
+    pub(crate) fn plain(&mut self, named: usize) -> Option<Range<usize>> {
+        let mut rest = self.rest().get(named..)?;
+        while let [b' ' | b'\t', tail @ ..] = rest {
+            rest = tail;
+        }
+        let len = find_line_break(rest, 0)?;
+        let (mut value, [b'\r', b'\n', next, ..]) = rest.split_at_checked(len)? else { return None };
+        if value.is_empty() || matches!(next, b' ' | b'\t') {
+            return None;
+        }
+        let start = self.bytes.len().wrapping_sub(rest.len());
+        self.at = start.wrapping_add(len).wrapping_add(2);
+        while let [before @ .., b' ' | b'\t'] = value {
+            value = before;
+        }
+        Some(start..start.wrapping_add(value.len()))
+    }
+
     /// The next line as it stands between two CRLFs.
     pub(crate) fn physical(&mut self) -> Line {
         self.line(false)
@@ -86,7 +146,6 @@ impl<'a> Lines<'a> {
         self.line(true)
     }
 
-    #[inline]
     fn line(&mut self, folding: bool) -> Line {
         let start = self.at;
         let mut from = start;
@@ -133,25 +192,20 @@ pub(crate) fn split_field(line: &[u8]) -> Option<(&[u8], usize)> {
 /// `range` of `bytes` without blanks and line breaks at its ends.
 #[inline]
 pub(crate) fn trim(bytes: &[u8], range: Range<usize>) -> Range<usize> {
-    let value = bytes.get(range.clone()).unwrap_or_default();
+    let (mut start, mut end) = (range.start, range.end);
     // Most octets are above all blanks.
-    let is_blank = |octet: u8| octet <= b' ' && matches!(octet, b' ' | b'\t' | b'\r' | b'\n');
-    let mut rest = value;
-    while let Some((first, tail)) = rest.split_first()
-        && is_blank(*first)
-    {
-        rest = tail;
+    let is_blank =
+        |at: usize| bytes.get(at).is_some_and(|octet| *octet <= b' ' && matches!(*octet, b' ' | b'\t' | b'\r' | b'\n'));
+    while start < end && is_blank(start) {
+        start = start.wrapping_add(1);
     }
-    if rest.is_empty() {
+    if start >= end {
         return range.start..range.start;
     }
-    let start = range.end.wrapping_sub(rest.len());
-    while let Some((last, before)) = rest.split_last()
-        && is_blank(*last)
-    {
-        rest = before;
+    while end > start && is_blank(end.wrapping_sub(1)) {
+        end = end.wrapping_sub(1);
     }
-    start..start.wrapping_add(rest.len())
+    start..end
 }
 
 /// The number in a Content-Length value: decimal digits alone, at most
