@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::error::{ParseError, ParseErrorKind};
 use super::lex::{self, Cursor, Params, delta_seconds};
+use super::scan;
 use super::uri::{self, Uri};
 
 /// An address: an optional display name, a URI, and header parameters.
@@ -37,7 +38,7 @@ impl<'a> NameAddr<'a> {
         let (display, bracketed) = take_display(&mut cursor)?;
         let start = cursor.position();
         let uri = if bracketed {
-            let inner = cursor.take_while(|byte| byte != b'>');
+            let inner = cursor.take_until(b'>');
             if !cursor.eat(b'>') {
                 return Err(cursor.error(ParseErrorKind::BadAddress));
             }
@@ -206,9 +207,7 @@ fn take_display<'a>(cursor: &mut Cursor<'a>) -> Result<(Option<&'a [u8]>, bool),
 fn looks_like_uri(text: &[u8]) -> bool {
     let mut cursor = Cursor::new(text);
     // ADV-P17: no scheme, no URI.
-    uri::take_scheme(&mut cursor).is_some()
-        && !cursor.is_empty()
-        && cursor.rest().iter().all(|byte| lex::is_of(*byte, lex::URI_TEXT))
+    uri::take_scheme(&mut cursor).is_some() && !cursor.is_empty() && scan::all(cursor.rest(), lex::is_uri_text)
 }
 
 /// Reads `qvalue`: `0`, `1`, with up to three decimals, at most 1.

@@ -26,7 +26,7 @@ impl<'a> Event<'a> {
         let raw = lex::trim(value);
         let mut cursor = Cursor::new(raw);
         let event_type = cursor.take_while(lex::is_token_byte);
-        if !is_event_type(event_type) {
+        if !has_labels(event_type) {
             return Err(cursor.error(ParseErrorKind::BadEvent));
         }
         let base = cursor.position();
@@ -106,7 +106,19 @@ impl<'a> Event<'a> {
 
 /// Whether `text` is an event type: tokens without dots, joined by dots.
 pub fn is_event_type(text: &[u8]) -> bool {
-    text.split(|&byte| byte == b'.').all(lex::is_token)
+    lex::is_token(text) && has_labels(text)
+}
+
+/// Whether something stands before, between and behind the dots.
+fn has_labels(text: &[u8]) -> bool {
+    let mut before = b'.';
+    for byte in text {
+        if before == b'.' && *byte == b'.' {
+            return false;
+        }
+        before = *byte;
+    }
+    before != b'.'
 }
 
 /// The state of a subscription as Subscription-State names it. Compared
@@ -126,6 +138,12 @@ pub enum Substate<'a> {
 impl<'a> Substate<'a> {
     /// Reads a substate in any case.
     pub fn from_bytes(text: &'a [u8]) -> Self {
+        match text {
+            b"active" => return Self::Active,
+            b"pending" => return Self::Pending,
+            b"terminated" => return Self::Terminated,
+            _ => {}
+        }
         [Self::Active, Self::Pending, Self::Terminated]
             .into_iter()
             .find(|known| known.as_bytes().eq_ignore_ascii_case(text))

@@ -190,6 +190,13 @@ const fn spelt() -> [Spelling; KNOWN.len()] {
     spelt
 }
 
+const fn word(octets: &[u8]) -> u64 {
+    match octets.first_chunk::<8>() {
+        Some(octets) => u64::from_le_bytes(*octets),
+        None => 0,
+    }
+}
+
 /// The octets of a name as little-endian words, zeros behind it.
 #[derive(Clone, Copy, PartialEq)]
 struct Spelling {
@@ -202,18 +209,17 @@ impl Spelling {
         if name.len() > LONGEST {
             return None;
         }
-        let [mut first, mut second, mut third] = [0u64; 3];
+        let mut octets = [0; 24];
+        let mut cells: &mut [u8] = &mut octets;
         let mut rest = name;
-        while let [before @ .., byte] = rest {
-            let shifted = (*byte as u64) << (before.len() % 8 * 8);
-            match before.len() / 8 {
-                0 => first |= shifted,
-                1 => second |= shifted,
-                _ => third |= shifted,
-            }
-            rest = before;
+        while let ([cell, more @ ..], [octet, tail @ ..]) = (cells, rest) {
+            *cell = *octet;
+            cells = more;
+            rest = tail;
         }
-        Some(Self { words: [first, second, third], len: name.len() })
+        let (first, rest) = octets.split_at(8);
+        let (second, third) = rest.split_at(8);
+        Some(Self { words: [word(first), word(second), word(third)], len: name.len() })
     }
 
     /// Where the name is in [`TABLE`]. No two known names share a place in any

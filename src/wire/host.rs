@@ -134,30 +134,26 @@ fn parse_v4(text: &[u8]) -> Option<Ipv4Addr> {
     if text.len() > 15 || !text.last()?.is_ascii_digit() {
         return None;
     }
-    let (mut address, mut dots) = (0u32, 0u8);
-    // The number so far; `None` at the start of one.
-    let mut octet: Option<u32> = None;
-    for byte in text {
-        octet = match (byte, octet) {
-            (b'0'..=b'9', None) => Some(u32::from(byte.wrapping_sub(b'0'))),
-            // "01" is a decimal number to some and octal to others.
-            (b'0'..=b'9', Some(1..=25)) => {
-                let digit = u32::from(byte.wrapping_sub(b'0'));
-                octet.map(|octet| octet.wrapping_mul(10).wrapping_add(digit)).filter(|octet| *octet <= 255)
-            }
-            (b'.', Some(octet)) if dots < 3 => {
-                address = (address << 8) | octet;
-                dots = dots.wrapping_add(1);
-                None
-            }
-            _ => return None,
-        };
-        // Too large a number.
-        if octet.is_none() && *byte != b'.' {
-            return None;
-        }
+    let (first, rest) = take_octet(text)?;
+    let (second, rest) = take_octet(rest.strip_prefix(b".")?)?;
+    let (third, rest) = take_octet(rest.strip_prefix(b".")?)?;
+    let (fourth, rest) = take_octet(rest.strip_prefix(b".")?)?;
+    rest.is_empty().then(|| Ipv4Addr::new(first, second, third, fourth))
+}
+
+/// Takes up to three digits. "01" is a decimal number to some and octal to
+/// others: neither here.
+fn take_octet(text: &[u8]) -> Option<(u8, &[u8])> {
+    let digit = |byte: &u8| Some(byte.wrapping_sub(b'0')).filter(|digit| *digit < 10);
+    let (first, rest) = text.split_first()?;
+    let first = digit(first)?;
+    let Some(second) = rest.first().and_then(digit) else { return Some((first, rest)) };
+    if first == 0 {
+        return None;
     }
-    octet.filter(|_| dots == 3).map(|octet| Ipv4Addr::from((address << 8) | octet))
+    let two = first.wrapping_mul(10).wrapping_add(second);
+    let Some(third) = rest.get(1).and_then(digit) else { return Some((two, rest.get(1..)?)) };
+    Some((two.checked_mul(10)?.checked_add(third)?, rest.get(2..)?))
 }
 
 fn parse_v6(text: &[u8]) -> Option<Ipv6Addr> {

@@ -21,14 +21,12 @@ const QUOTED: u16 = 1 << 1;
 const VALUE: u16 = 1 << 2;
 /// What [`split_list`] has to look at.
 const LIST: u16 = 1 << 3;
-/// What may stand in any URI, escapes and their validity aside.
-pub(crate) const URI_TEXT: u16 = 1 << 4;
 /// What may stand in a request line's URI without breaking the line.
-pub(crate) const URI_SAFE: u16 = 1 << 5;
+pub(crate) const URI_SAFE: u16 = 1 << 4;
 /// Unescaped in the user part, in a parameter of a URI, in a host's name.
-pub(crate) const USER: u16 = 1 << 6;
-pub(crate) const URI_PARAM: u16 = 1 << 7;
-pub(crate) const HOST: u16 = 1 << 8;
+pub(crate) const USER: u16 = 1 << 5;
+pub(crate) const URI_PARAM: u16 = 1 << 6;
+pub(crate) const HOST: u16 = 1 << 7;
 
 /// The classes that each byte belongs to: one load instead of several ranges.
 static CLASSES: [u16; 256] = classes();
@@ -49,13 +47,12 @@ const fn classes_of(byte: u8) -> u16 {
     let token = byte.is_ascii_alphanumeric()
         || matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~');
     let quoted = matches!(byte, b'\t' | b' ' | b'!' | 0x23..=0x5B | 0x5D..=0x7E | 0x80..);
-    let value = matches!(byte, 0x21..=0x7E) && !matches!(byte, b'"' | b',' | b';' | b'<' | b'>' | b'\\');
+    let value = is_uri_text(byte) && !matches!(byte, b',' | b';' | b'\\');
     let members = [
         (token, TOKEN),
         (quoted, QUOTED),
         (value, VALUE),
         (matches!(byte, b'"' | b'<' | b','), LIST),
-        (byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'"'), URI_TEXT),
         (is_uri_safe(byte), URI_SAFE),
         (uri::is_user_byte(byte), USER),
         (uri::is_param_byte(byte), URI_PARAM),
@@ -83,8 +80,21 @@ pub(crate) const fn is_uri_safe(byte: u8) -> bool {
     (byte > b' ') & (byte != 0x7f) & (byte != b'<') & (byte != b'>')
 }
 
+/// What may stand in any URI, escapes and their validity aside.
+#[inline]
+pub(crate) const fn is_uri_text(byte: u8) -> bool {
+    is_graphic(byte) & (byte != b'<') & (byte != b'>') & (byte != b'"')
+}
+
+/// Printable ASCII without the blank.
+#[inline]
+pub(crate) const fn is_graphic(byte: u8) -> bool {
+    (byte > b' ') & (byte < 0x7f)
+}
+
 /// Whether `byte` may stand in a `token`.
 #[must_use]
+#[inline]
 pub fn is_token_byte(byte: u8) -> bool {
     is_of(byte, TOKEN)
 }
@@ -104,17 +114,25 @@ fn is_quoted_text(byte: u8) -> bool {
 ///
 /// Wider than `gen-value` on purpose: branches and cookies with `=`, `/` or `@`
 /// are common in the field, and none of these bytes can end a value.
+#[inline]
 fn is_value_byte(byte: u8) -> bool {
     is_of(byte, VALUE)
 }
 
 /// Removes blanks and folds at both ends.
 #[must_use]
+#[inline]
 pub fn trim(mut bytes: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t' | b'\r' | b'\n', rest @ ..] = bytes {
+    // Most octets are above all blanks.
+    let is_blank = |byte: u8| byte <= b' ' && matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+    while let [first, rest @ ..] = bytes
+        && is_blank(*first)
+    {
         bytes = rest;
     }
-    while let [rest @ .., b' ' | b'\t' | b'\r' | b'\n'] = bytes {
+    while let [rest @ .., last] = bytes
+        && is_blank(*last)
+    {
         bytes = rest;
     }
     bytes
@@ -190,7 +208,18 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes `byte` with `LWS` on both sides, or nothing at all.
+    #[inline]
     pub(crate) fn eat_separator(&mut self, byte: u8) -> bool {
+        // Seldom are there any blanks.
+        match self.rest {
+            [] => return false,
+            [first, rest @ ..] if *first == byte && rest.first().is_none_or(|next| *next > b' ') => {
+                self.rest = rest;
+                return true;
+            }
+            [first, ..] if *first > b' ' && *first != byte => return false,
+            _ => {}
+        }
         let mut ahead = *self;
         ahead.skip_lws();
         let found = ahead.eat(byte);
@@ -204,6 +233,15 @@ impl<'a> Cursor<'a> {
     pub(crate) fn take_while(&mut self, accept: impl Fn(u8) -> bool) -> &'a [u8] {
         let end = self.rest.iter().position(|&byte| !accept(byte)).unwrap_or(self.rest.len());
         let (taken, rest) = self.rest.split_at_checked(end).unwrap_or((self.rest, &[]));
+        self.rest = rest;
+        taken
+    }
+
+    /// Takes what stands before the first `end`, or everything.
+    #[inline]
+    pub(crate) fn take_until(&mut self, end: u8) -> &'a [u8] {
+        let at = scan::find_octet(self.rest, end).unwrap_or(self.rest.len());
+        let (taken, rest) = self.rest.split_at_checked(at).unwrap_or((self.rest, &[]));
         self.rest = rest;
         taken
     }
@@ -260,6 +298,9 @@ impl<'a> Iterator for ListElements<'a> {
 
     fn next(&mut self) -> Option<&'a [u8]> {
         let rest = self.rest.take()?;
+        if scan::all(rest, |byte| byte != b',') {
+            return Some(trim(rest));
+        }
         let (mut quoted, mut escaped, mut bracketed) = (false, false, false);
         // Nothing before the first of these matters.
         let special = rest.iter().position(|&byte| is_of(byte, LIST)).unwrap_or(rest.len());
@@ -382,8 +423,7 @@ pub(crate) fn scan_params<'a>(
 ) -> Result<(), ParseError> {
     let mut filter = NameFilter::default();
     let mut walk = params.clone();
-    while let Some(param) = walk.next() {
-        let param = param?;
+    while let Some(param) = walk.read()? {
         visit(param).map_err(|kind| walk.cursor.error(kind))?;
         filter.note(param.name);
     }
@@ -399,14 +439,30 @@ pub(crate) fn find_param<'a>(params: &'a [u8], name: &[u8]) -> Option<Option<&'a
 /// Finds doubled names: a cheap sieve first, the exact search only when the
 /// sieve lets something through.
 #[derive(Default)]
-pub(crate) struct NameFilter {
+pub(crate) struct NameFilter<'a> {
+    first: &'a [u8],
     bits: u64,
     count: usize,
     suspicious: bool,
 }
 
-impl NameFilter {
-    pub(crate) fn note(&mut self, name: &[u8]) {
+impl<'a> NameFilter<'a> {
+    #[inline]
+    pub(crate) fn note(&mut self, name: &'a [u8]) {
+        self.count = self.count.saturating_add(1);
+        // Seldom is there a second one.
+        match self.count {
+            1 => self.first = name,
+            2 => {
+                self.sift(self.first);
+                self.sift(name);
+            }
+            _ => self.sift(name),
+        }
+    }
+
+    #[inline(never)]
+    fn sift(&mut self, name: &[u8]) {
         let fold = |byte: Option<&u8>| u32::from(byte.copied().unwrap_or(0) | 0x20);
         let mixed = fold(name.first())
             .wrapping_mul(31)
@@ -416,17 +472,19 @@ impl NameFilter {
         let bit = 1u64.rotate_left(mixed);
         self.suspicious |= self.bits & bit != 0;
         self.bits |= bit;
-        self.count = self.count.saturating_add(1);
     }
 
     /// Checks the names noted, given once more.
-    pub(crate) fn distinct<'a>(&self, names: impl Iterator<Item = &'a [u8]>) -> Result<(), ParseErrorKind> {
+    #[inline]
+    pub(crate) fn distinct(&self, names: impl Iterator<Item = &'a [u8]>) -> Result<(), ParseErrorKind> {
         if self.count > MAX_PARAMS {
             return Err(ParseErrorKind::TooManyParameters);
         }
-        if !self.suspicious {
-            return Ok(());
-        }
+        if self.suspicious { Self::search(names) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn search(names: impl Iterator<Item = &'a [u8]>) -> Result<(), ParseErrorKind> {
         let mut seen: [&[u8]; MAX_PARAMS] = [&[]; MAX_PARAMS];
         for (used, name) in names.enumerate() {
             let Some((earlier, free)) = seen.split_at_mut_checked(used) else {
@@ -524,19 +582,36 @@ pub(crate) fn push_display(out: &mut Vec<u8>, value: impl fmt::Display) {
 /// Reads a number of one or more digits; `None` if there is anything else or
 /// it is above 2^32-1.
 #[must_use]
+#[inline]
 pub fn parse_u32(digits: &[u8]) -> Option<u32> {
-    if digits.is_empty() {
-        return None;
+    if let Some(short) = short_number(digits) {
+        return short;
     }
     digits.iter().try_fold(0u32, |number, &digit| number.checked_mul(10)?.checked_add(u32::from(digit_value(digit)?)))
+}
+
+/// The number if it cannot be above 2^32-1; `None` if it could.
+#[inline]
+fn short_number(digits: &[u8]) -> Option<Option<u32>> {
+    if digits.is_empty() {
+        return Some(None);
+    }
+    let number = || {
+        digits.iter().try_fold(0u32, |number, &digit| {
+            let digit = digit.wrapping_sub(b'0');
+            (digit < 10).then(|| number.wrapping_mul(10).wrapping_add(u32::from(digit)))
+        })
+    };
+    (digits.len() < 10).then(number)
 }
 
 /// Reads `delta-seconds`: one or more digits, values above 2^32-1 clamped to it
 /// (INT-12); `None` if there is anything else.
 #[must_use]
+#[inline]
 pub fn delta_seconds(digits: &[u8]) -> Option<u32> {
-    if digits.is_empty() {
-        return None;
+    if let Some(short) = short_number(digits) {
+        return short;
     }
     digits.iter().try_fold(0u32, |number, &digit| {
         let digit = u32::from(digit_value(digit)?);

@@ -153,6 +153,7 @@ impl<'a> Message<'a> {
 
     /// The value of the `nth` line of that name, counted from 0; see
     /// [`MessageView::field`].
+    #[inline]
     pub fn field(&self, name: HeaderName<'_>, nth: usize) -> Option<&'a [u8]> {
         self.index.field(self.bytes, name, nth)
     }
@@ -194,6 +195,7 @@ impl MessageView for Message<'_> {
         self.uri()
     }
 
+    #[inline]
     fn field(&self, name: HeaderName<'_>, nth: usize) -> Option<&[u8]> {
         self.field(name, nth)
     }

@@ -81,6 +81,7 @@ impl MessageBuf {
 
     /// The value of the `nth` line of that name, counted from 0; see
     /// [`MessageView::field`].
+    #[inline]
     pub fn field(&self, name: HeaderName<'_>, nth: usize) -> Option<&[u8]> {
         self.index.field(&self.bytes, name, nth)
     }
@@ -101,6 +102,7 @@ impl MessageView for MessageBuf {
         self.index.start.uri(&self.bytes)
     }
 
+    #[inline]
     fn field(&self, name: HeaderName<'_>, nth: usize) -> Option<&[u8]> {
         self.field(name, nth)
     }

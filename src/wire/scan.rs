@@ -32,11 +32,11 @@ pub(crate) fn all(bytes: &[u8], test: impl Fn(u8) -> bool + Copy) -> bool {
     if rest.is_empty() {
         return true;
     }
-    match bytes.last_chunk::<BLOCK>() {
-        // Some octets twice.
-        Some(last) => block(last),
-        None => rest.iter().all(|octet| test(*octet)),
+    // Some octets twice.
+    if let Some(last) = bytes.last_chunk::<BLOCK>() {
+        return block(last);
     }
+    rest.iter().all(|octet| test(*octet))
 }
 
 /// What CR, LF and NUL are; few others in a head are.
@@ -49,6 +49,22 @@ const fn is_low(octet: u8) -> bool {
 #[inline]
 pub(crate) fn has_low_octet(bytes: &[u8]) -> bool {
     !all(bytes, |octet| !is_low(octet))
+}
+
+/// Offset of the first `octet`.
+#[inline]
+pub(crate) fn find_octet(bytes: &[u8], octet: u8) -> Option<usize> {
+    let mut rest = bytes;
+    while let Some((word, tail)) = rest.split_first_chunk::<8>() {
+        let found = zero_octets(u64::from_le_bytes(*word) ^ ONES.wrapping_mul(octet as u64));
+        if found != 0 {
+            let before = bytes.len().wrapping_sub(rest.len());
+            return Some(before.wrapping_add((found.trailing_zeros() / 8) as usize));
+        }
+        rest = tail;
+    }
+    let within = rest.iter().position(|byte| *byte == octet)?;
+    Some(bytes.len().wrapping_sub(rest.len()).wrapping_add(within))
 }
 
 /// Offset of the first CR or LF at or after `from`.
@@ -65,7 +81,7 @@ pub(crate) fn find_line_break(bytes: &[u8], from: usize) -> Option<usize> {
             word.wrapping_sub(ONES.wrapping_mul(0x0e)) & !word & HIGH
         };
         let within = match low(block.first_chunk()) {
-            0 => low(block.last_chunk()).trailing_zeros() / 8 + 8,
+            0 => low(block.last_chunk()).trailing_zeros().wrapping_add(u64::BITS) / 8,
             marks => marks.trailing_zeros() / 8,
         };
         if matches!(block.get(within as usize), Some(b'\r' | b'\n')) {

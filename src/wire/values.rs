@@ -5,6 +5,7 @@ use super::Method;
 use super::address::parse_q;
 use super::error::{ParseError, ParseErrorKind};
 use super::lex::{self, Cursor, Param, Params};
+use super::scan;
 
 /// The value of CSeq.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,11 +45,11 @@ impl<'a> CSeq<'a> {
 /// [`ParseErrorKind::BadCallId`].
 pub fn parse_call_id(value: &[u8]) -> Result<&[u8], ParseError> {
     let call_id = lex::trim(value);
-    let sound = call_id.iter().take_while(|byte| byte.is_ascii_graphic());
-    match sound.count() {
-        count if count > 0 && count == call_id.len() => Ok(call_id),
-        count => Err(ParseError::new(ParseErrorKind::BadCallId, count)),
+    if !call_id.is_empty() && scan::all(call_id, lex::is_graphic) {
+        return Ok(call_id);
     }
+    let sound = call_id.iter().take_while(|byte| byte.is_ascii_graphic());
+    Err(ParseError::new(ParseErrorKind::BadCallId, sound.count()))
 }
 
 /// Reads Max-Forwards: 0 to 255 (3261-20-6).

@@ -69,21 +69,20 @@ impl<'a> Via<'a> {
     fn read_param(&mut self, param: lex::Param<'a>) -> Option<()> {
         let name = param.name;
         let value = param.value.filter(|value| !value.is_empty());
-        if name.eq_ignore_ascii_case(b"branch") {
-            self.branch = Some(value?);
-        } else if name.eq_ignore_ascii_case(b"rport") {
+        match name.len() {
+            6 if name.eq_ignore_ascii_case(b"branch") => self.branch = Some(value?),
             // 3581-5-1: alone or with digits.
-            self.rport = Some(match param.value {
-                None => None,
-                Some(digits) => Some(lex::parse_u16(digits)?),
-            });
-        } else if name.eq_ignore_ascii_case(b"received") {
-            self.received = Some(host::parse_ip(value?)?);
-        } else if name.eq_ignore_ascii_case(b"maddr") {
-            self.maddr = Some(value?);
-        } else if name.eq_ignore_ascii_case(b"ttl") {
+            5 if name.eq_ignore_ascii_case(b"rport") => {
+                self.rport = Some(match param.value {
+                    None => None,
+                    Some(digits) => Some(lex::parse_u16(digits)?),
+                });
+            }
+            8 if name.eq_ignore_ascii_case(b"received") => self.received = Some(host::parse_ip(value?)?),
+            5 if name.eq_ignore_ascii_case(b"maddr") => self.maddr = Some(value?),
             // ADV-P7: 0 to 255.
-            self.ttl = Some(u8::try_from(lex::parse_u32(value?)?).ok()?);
+            3 if name.eq_ignore_ascii_case(b"ttl") => self.ttl = Some(u8::try_from(lex::parse_u32(value?)?).ok()?),
+            _ => {}
         }
         Some(())
     }
@@ -188,6 +187,11 @@ impl<'a> Via<'a> {
 /// version are not judged: the start line says whether it is SIP/2.0, and the
 /// 505 to a request that is not needs its Via (RFC 4475, 3.1.2.16).
 fn take_protocol<'a>(cursor: &mut Cursor<'a>) -> Option<&'a [u8]> {
+    const USUAL: &[u8] = b"SIP/2.0/";
+    if cursor.rest().starts_with(USUAL) && cursor.rest().get(USUAL.len()).is_some_and(|byte| *byte > b' ') {
+        cursor.skip(USUAL.len());
+        return cursor.token();
+    }
     cursor.token()?;
     cursor.eat_separator(b'/').then_some(())?;
     cursor.token()?;
