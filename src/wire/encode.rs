@@ -6,11 +6,25 @@ use alloc::vec::Vec;
 
 /// Appends `number` in decimal digits.
 pub fn push_u32(out: &mut Vec<u8>, number: u32) {
-    push_u64(out, u64::from(number));
+    let mut digits = [b'0'; 10];
+    let mut used = 0usize;
+    let mut rest = number;
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0'.wrapping_add((rest % 10) as u8);
+        used = used.wrapping_add(1);
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(digits.len().wrapping_sub(used)..).unwrap_or_default());
 }
 
 /// Appends `number` in decimal digits.
 pub fn push_u64(out: &mut Vec<u8>, number: u64) {
+    if let Ok(small) = u32::try_from(number) {
+        return push_u32(out, small);
+    }
     let mut digits = [0; 20];
     let mut at = digits.len();
     let mut rest = number;
@@ -75,7 +89,7 @@ impl<'v> HeadWriter<'v> {
     pub fn request_line(&mut self, method: &[u8], uri: &[u8]) {
         self.token(method);
         self.out.push(b' ');
-        if uri.iter().all(|byte| lex::is_of(*byte, lex::URI_SAFE)) {
+        if scan::all(uri, lex::is_uri_safe) {
             self.out.extend_from_slice(uri);
         } else {
             uri.iter().for_each(|byte| self.uri_byte(*byte));
@@ -99,6 +113,7 @@ impl<'v> HeadWriter<'v> {
     }
 
     /// A whole field line.
+    #[inline]
     pub fn field(&mut self, name: HeaderName<'_>, value: &[u8]) {
         self.begin(name);
         self.raw(value);
@@ -106,6 +121,7 @@ impl<'v> HeadWriter<'v> {
     }
 
     /// A whole field line with a number.
+    #[inline]
     pub fn field_u32(&mut self, name: HeaderName<'_>, value: u32) {
         self.begin(name);
         self.number(value);
@@ -121,19 +137,25 @@ impl<'v> HeadWriter<'v> {
 
     /// Starts a field line: the value follows through [`HeadWriter::raw`] and
     /// [`HeadWriter::number`], then [`HeadWriter::end`].
+    #[inline]
     pub fn begin(&mut self, name: HeaderName<'_>) {
-        if self.compact
-            && let Some(letter) = name.compact()
-        {
-            return self.out.extend_from_slice(&[letter, b':', b' ']);
-        }
         match name.line_start() {
-            Some(start) => self.out.extend_from_slice(start),
-            None => {
-                self.token(name.as_bytes());
-                self.out.extend_from_slice(b": ");
+            Some((start, len)) if !self.compact => {
+                // What is fixed in length is not copied by a call.
+                let end = self.out.len().saturating_add(len);
+                self.out.extend_from_slice(start);
+                self.out.truncate(end);
             }
+            _ => self.begin_unusual(name),
         }
+    }
+
+    fn begin_unusual(&mut self, name: HeaderName<'_>) {
+        match name.compact().filter(|_| self.compact) {
+            Some(letter) => self.out.push(letter),
+            None => self.token(name.as_bytes()),
+        }
+        self.out.extend_from_slice(b": ");
     }
 
     /// A piece of the value of the line begun.
@@ -159,6 +181,7 @@ impl<'v> HeadWriter<'v> {
     }
 
     /// Ends the line begun.
+    #[inline]
     pub fn end(&mut self) {
         self.out.extend_from_slice(b"\r\n");
     }
@@ -176,7 +199,7 @@ impl<'v> HeadWriter<'v> {
     }
 
     fn uri_byte(&mut self, byte: u8) {
-        if lex::is_of(byte, lex::URI_SAFE) {
+        if lex::is_uri_safe(byte) {
             return self.out.push(byte);
         }
         let digit = |nibble: u8| if nibble < 10 { b'0' } else { b'A' - 10 }.wrapping_add(nibble);

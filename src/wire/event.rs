@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use super::encode::push_u32;
 use super::error::{ParseError, ParseErrorKind};
 use super::lex::{self, Cursor, Params, delta_seconds};
+use super::scan;
 
 /// The value of an Event header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +26,7 @@ impl<'a> Event<'a> {
     pub fn parse(value: &'a [u8]) -> Result<Self, ParseError> {
         let raw = lex::trim(value);
         let mut cursor = Cursor::new(raw);
-        let event_type = cursor.take_while(lex::is_token_byte);
+        let event_type = cursor.take_class(lex::TOKEN);
         if !has_labels(event_type) {
             return Err(cursor.error(ParseErrorKind::BadEvent));
         }
@@ -111,6 +112,9 @@ pub fn is_event_type(text: &[u8]) -> bool {
 
 /// Whether something stands before, between and behind the dots.
 fn has_labels(text: &[u8]) -> bool {
+    if scan::find_octet(text, b'.').is_none() {
+        return !text.is_empty();
+    }
     let mut before = b'.';
     for byte in text {
         if before == b'.' && *byte == b'.' {

@@ -37,10 +37,10 @@ macro_rules! header_names {
             }
 
             /// A known name with what follows it in a field line.
-            pub(crate) const fn line_start(self) -> Option<&'static [u8]> {
+            const fn with_colon(self) -> &'static [u8] {
                 match self {
-                    $(Self::$variant => Some(concat!($text, ": ").as_bytes()),)+
-                    Self::Other(_) => None,
+                    $(Self::$variant => concat!($text, ": ").as_bytes(),)+
+                    Self::Other(_) => b": ",
                 }
             }
 
@@ -149,6 +149,29 @@ const TABLE_BITS: u32 = 9;
 
 /// Ids of known names, long and compact, by [`Spelling::place`].
 static TABLE: [u8; 1 << TABLE_BITS] = table();
+
+/// A known name with what follows it in a field line, and how long that is.
+/// All are as wide as the longest, so that copying one is a few moves.
+static LINE_STARTS: [([u8; LONGEST + 1], u8); KNOWN.len()] = line_starts();
+
+const fn line_starts() -> [([u8; LONGEST + 1], u8); KNOWN.len()] {
+    let mut starts = [([b' '; LONGEST + 1], 0u8); KNOWN.len()];
+    let mut cells: &mut [([u8; LONGEST + 1], u8)] = &mut starts;
+    let mut names = KNOWN;
+    while let ([name, more @ ..], [(text, len), tail @ ..]) = (names, cells) {
+        let mut places: &mut [u8] = text;
+        let mut octets = name.with_colon();
+        while let ([octet, others @ ..], [place, free @ ..]) = (octets, places) {
+            *place = *octet;
+            *len = len.wrapping_add(1);
+            octets = others;
+            places = free;
+        }
+        names = more;
+        cells = tail;
+    }
+    starts
+}
 
 /// How each known name is spelt, by id.
 static SPELT: [Spelling; KNOWN.len()] = spelt();
@@ -300,6 +323,14 @@ impl<'a> HeaderName<'a> {
     /// not known becomes [`HeaderName::Other`].
     pub fn from_bytes(name: &'a [u8]) -> Self {
         Self::known_id(name).and_then(Self::from_id).unwrap_or(Self::Other(name))
+    }
+
+    /// A known name, colon and blank, with filler behind, and how much of it
+    /// counts.
+    #[inline]
+    pub(crate) fn line_start(self) -> Option<(&'static [u8; LONGEST + 1], usize)> {
+        let (text, len) = LINE_STARTS.get(usize::from(self.id()?))?;
+        Some((text, usize::from(*len)))
     }
 
     /// The known name with this [`HeaderName::id`].

@@ -48,7 +48,7 @@ impl<'a> Host<'a> {
             let address = cursor.take_while(|byte| byte != b']');
             return (cursor.eat(b']')).then(|| parse_v6(address))?.map(Self::V6);
         }
-        let text = cursor.take_while(|byte| lex::is_of(byte, lex::HOST));
+        let text = cursor.take_class(lex::HOST);
         match parse_v4(text) {
             Some(address) => Some(Self::V4(address)),
             None => is_domain_name(text).then_some(Self::Name(text)),
@@ -143,6 +143,7 @@ fn parse_v4(text: &[u8]) -> Option<Ipv4Addr> {
 
 /// Takes up to three digits. "01" is a decimal number to some and octal to
 /// others: neither here.
+#[inline]
 fn take_octet(text: &[u8]) -> Option<(u8, &[u8])> {
     let digit = |byte: &u8| Some(byte.wrapping_sub(b'0')).filter(|digit| *digit < 10);
     let (first, rest) = text.split_first()?;

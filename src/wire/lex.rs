@@ -16,17 +16,22 @@ use super::{scan, uri};
 /// linear in the size of the message.
 pub const MAX_PARAMS: usize = 64;
 
-const TOKEN: u16 = 1;
+pub(crate) const TOKEN: u16 = 1;
 const QUOTED: u16 = 1 << 1;
+/// What is taken as an unquoted value of a parameter. Wider than `gen-value`
+/// on purpose: branches and cookies with `=`, `/` or `@` are common in the
+/// field, and none of these bytes can end a value.
 const VALUE: u16 = 1 << 2;
 /// What [`split_list`] has to look at.
 const LIST: u16 = 1 << 3;
-/// What may stand in a request line's URI without breaking the line.
-pub(crate) const URI_SAFE: u16 = 1 << 4;
-/// Unescaped in the user part, in a parameter of a URI, in a host's name.
-pub(crate) const USER: u16 = 1 << 5;
+/// Unescaped in the user part of a URI, its password, its parameters, its
+/// headers, its host's name, anywhere in one of any scheme.
+pub(crate) const USER: u16 = 1 << 4;
+pub(crate) const PASSWORD: u16 = 1 << 5;
 pub(crate) const URI_PARAM: u16 = 1 << 6;
-pub(crate) const HOST: u16 = 1 << 7;
+pub(crate) const URI_HEADER: u16 = 1 << 7;
+pub(crate) const HOST: u16 = 1 << 8;
+pub(crate) const URI: u16 = 1 << 9;
 
 /// The classes that each byte belongs to: one load instead of several ranges.
 static CLASSES: [u16; 256] = classes();
@@ -53,9 +58,11 @@ const fn classes_of(byte: u8) -> u16 {
         (quoted, QUOTED),
         (value, VALUE),
         (matches!(byte, b'"' | b'<' | b','), LIST),
-        (is_uri_safe(byte), URI_SAFE),
         (uri::is_user_byte(byte), USER),
         (uri::is_param_byte(byte), URI_PARAM),
+        (uri::is_password_byte(byte), PASSWORD),
+        (uri::is_header_byte(byte), URI_HEADER),
+        (uri::is_uri_byte(byte), URI),
         (byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'), HOST),
     ];
     let mut classes = 0;
@@ -74,10 +81,16 @@ pub(crate) fn is_of(byte: u8, class: u16) -> bool {
     CLASSES.get(usize::from(byte)).is_some_and(|classes| classes & class != 0)
 }
 
-/// [`URI_SAFE`] by comparisons, for many octets together.
+/// What may stand in a request line's URI without breaking the line.
 #[inline]
 pub(crate) const fn is_uri_safe(byte: u8) -> bool {
     (byte > b' ') & (byte != 0x7f) & (byte != b'<') & (byte != b'>')
+}
+
+/// How many octets at the start belong to `class`.
+#[inline]
+pub(crate) fn span(bytes: &[u8], class: u16) -> usize {
+    bytes.iter().position(|byte| !is_of(*byte, class)).unwrap_or(bytes.len())
 }
 
 /// What may stand in any URI, escapes and their validity aside.
@@ -102,21 +115,12 @@ pub fn is_token_byte(byte: u8) -> bool {
 /// Whether `bytes` is a whole, non-empty `token`.
 #[must_use]
 pub fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.iter().copied().all(is_token_byte)
+    !bytes.is_empty() && span(bytes, TOKEN) == bytes.len()
 }
 
 /// What may stand unescaped inside a quoted string, besides folds.
 fn is_quoted_text(byte: u8) -> bool {
     is_of(byte, QUOTED)
-}
-
-/// What is taken as an unquoted parameter value.
-///
-/// Wider than `gen-value` on purpose: branches and cookies with `=`, `/` or `@`
-/// are common in the field, and none of these bytes can end a value.
-#[inline]
-fn is_value_byte(byte: u8) -> bool {
-    is_of(byte, VALUE)
 }
 
 /// Removes blanks and folds at both ends.
@@ -246,8 +250,16 @@ impl<'a> Cursor<'a> {
         taken
     }
 
+    /// Takes what belongs to `class`.
+    #[inline]
+    pub(crate) fn take_class(&mut self, class: u16) -> &'a [u8] {
+        let (taken, rest) = self.rest.split_at_checked(span(self.rest, class)).unwrap_or((self.rest, &[]));
+        self.rest = rest;
+        taken
+    }
+
     pub(crate) fn token(&mut self) -> Option<&'a [u8]> {
-        let token = self.take_while(is_token_byte);
+        let token = self.take_class(TOKEN);
         (!token.is_empty()).then_some(token)
     }
 
@@ -367,7 +379,39 @@ impl<'a> Params<'a> {
         Self { cursor: Cursor::new(input), skip_empty: true }
     }
 
+    /// The next one, if it is `;name` or `;name=value` without blanks and
+    /// quotes, as nearly all are.
+    #[inline]
+    fn read_plain(&mut self) -> Option<Param<'a>> {
+        let [b';', rest @ ..] = self.cursor.rest else { return None };
+        let (name, rest) = rest.split_at_checked(span(rest, TOKEN))?;
+        let (value, rest) = match rest {
+            [b'=', rest @ ..] => {
+                let (value, rest) = rest.split_at_checked(span(rest, VALUE))?;
+                (Some(value), rest)
+            }
+            _ => (None, rest),
+        };
+        if name.is_empty() || !matches!(rest, [] | [b';', ..]) {
+            return None;
+        }
+        self.cursor.rest = rest;
+        Some(Param { name, value })
+    }
+
+    #[inline]
     fn read(&mut self) -> Result<Option<Param<'a>>, ParseError> {
+        if self.cursor.is_empty() {
+            return Ok(None);
+        }
+        match self.read_plain() {
+            Some(param) => Ok(Some(param)),
+            None => self.read_any(),
+        }
+    }
+
+    #[inline(never)]
+    fn read_any(&mut self) -> Result<Option<Param<'a>>, ParseError> {
         self.cursor.skip_lws();
         if self.cursor.is_empty() {
             return Ok(None);
@@ -394,7 +438,7 @@ impl<'a> Params<'a> {
                 let quoted = self.cursor.quoted();
                 quoted.ok_or_else(|| self.cursor.error(ParseErrorKind::BadQuotedString))?
             } else {
-                self.cursor.take_while(is_value_byte)
+                self.cursor.take_class(VALUE)
             })
         } else {
             None
@@ -441,6 +485,7 @@ pub(crate) fn find_param<'a>(params: &'a [u8], name: &[u8]) -> Option<Option<&'a
 #[derive(Default)]
 pub(crate) struct NameFilter<'a> {
     first: &'a [u8],
+    second: &'a [u8],
     bits: u64,
     count: usize,
     suspicious: bool,
@@ -450,11 +495,13 @@ impl<'a> NameFilter<'a> {
     #[inline]
     pub(crate) fn note(&mut self, name: &'a [u8]) {
         self.count = self.count.saturating_add(1);
-        // Seldom is there a second one.
+        // Seldom is there a third one.
         match self.count {
             1 => self.first = name,
-            2 => {
+            2 => self.second = name,
+            3 => {
                 self.sift(self.first);
+                self.sift(self.second);
                 self.sift(name);
             }
             _ => self.sift(name),
@@ -480,7 +527,12 @@ impl<'a> NameFilter<'a> {
         if self.count > MAX_PARAMS {
             return Err(ParseErrorKind::TooManyParameters);
         }
-        if self.suspicious { Self::search(names) } else { Ok(()) }
+        let doubled = match self.count {
+            0 | 1 => false,
+            2 => self.first.eq_ignore_ascii_case(self.second),
+            _ => self.suspicious,
+        };
+        if doubled { Self::search(names) } else { Ok(()) }
     }
 
     #[cold]

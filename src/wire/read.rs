@@ -46,6 +46,7 @@ pub fn elements<'v, V: MessageView + ?Sized>(view: &'v V, name: HeaderName<'v>) 
 ///
 /// # Errors
 /// [`ParseErrorKind::DuplicateHeader`] if there is a second one.
+#[inline]
 pub fn single<'v, V: MessageView + ?Sized>(view: &'v V, name: HeaderName<'_>) -> Result<Option<&'v [u8]>, ParseError> {
     let first = view.field(name, 0);
     if first.is_some() && view.field(name, 1).is_some() {
@@ -54,6 +55,7 @@ pub fn single<'v, V: MessageView + ?Sized>(view: &'v V, name: HeaderName<'_>) ->
     Ok(first)
 }
 
+#[inline]
 fn needed<'v, V: MessageView + ?Sized>(
     view: &'v V,
     name: HeaderName<'_>,

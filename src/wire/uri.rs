@@ -99,7 +99,7 @@ pub(crate) const fn is_header_byte(byte: u8) -> bool {
 }
 
 /// What any absolute URI is made of (RFC 2396, with the brackets of RFC 2732).
-const fn is_uri_byte(byte: u8) -> bool {
+pub(crate) const fn is_uri_byte(byte: u8) -> bool {
     is_unreserved(byte)
         || matches!(byte, b';' | b'/' | b'?' | b':' | b'@' | b'&' | b'=' | b'+' | b'$' | b',' | b'[' | b']')
 }
@@ -113,10 +113,11 @@ const fn is_visual_separator(byte: u8) -> bool {
 }
 
 /// Takes what `accept` allows and whole `%HH` escapes.
-fn take_escaped<'a>(cursor: &mut Cursor<'a>, accept: impl Fn(u8) -> bool + Copy) -> &'a [u8] {
+#[inline]
+fn take_escaped<'a>(cursor: &mut Cursor<'a>, class: u16) -> &'a [u8] {
     let start = cursor.position();
     loop {
-        cursor.take_while(accept);
+        cursor.take_class(class);
         match cursor.rest() {
             [b'%', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
                 cursor.skip(3);
@@ -176,7 +177,7 @@ impl<'a> Uri<'a> {
                 parts.params = take_params(&mut cursor)?;
             }
             SchemeKind::Other => {
-                if take_escaped(&mut cursor, is_uri_byte).is_empty() {
+                if take_escaped(&mut cursor, lex::URI).is_empty() {
                     return Err(bad(&cursor));
                 }
             }
@@ -375,9 +376,9 @@ fn take_user(cursor: &mut Cursor<'_>) -> Result<Option<Span>, ParseError> {
         return Ok(None);
     }
     let start = cursor.position();
-    let user = take_escaped(cursor, |byte| lex::is_of(byte, lex::USER));
+    let user = take_escaped(cursor, lex::USER);
     if !user.is_empty() && cursor.eat(b':') {
-        take_escaped(cursor, is_password_byte);
+        take_escaped(cursor, lex::PASSWORD);
     }
     let end = cursor.position();
     if user.is_empty() || !cursor.eat(b'@') {
@@ -395,10 +396,8 @@ fn take_params(cursor: &mut Cursor<'_>) -> Result<Span, ParseError> {
     let start = cursor.position();
     let mut filter = NameFilter::default();
     while cursor.eat(b';') {
-        let name = take_escaped(cursor, |byte| lex::is_of(byte, lex::URI_PARAM));
-        if name.is_empty()
-            || cursor.eat(b'=') && take_escaped(cursor, |byte| lex::is_of(byte, lex::URI_PARAM)).is_empty()
-        {
+        let name = take_escaped(cursor, lex::URI_PARAM);
+        if name.is_empty() || cursor.eat(b'=') && take_escaped(cursor, lex::URI_PARAM).is_empty() {
             return Err(cursor.error(ParseErrorKind::BadUri));
         }
         filter.note(name);
@@ -412,11 +411,11 @@ fn take_headers(cursor: &mut Cursor<'_>) -> Result<Span, ParseError> {
     let start = cursor.position();
     if cursor.eat(b'?') {
         loop {
-            let name = take_escaped(cursor, is_header_byte);
+            let name = take_escaped(cursor, lex::URI_HEADER);
             if name.is_empty() || !cursor.eat(b'=') {
                 return Err(cursor.error(ParseErrorKind::BadUri));
             }
-            take_escaped(cursor, is_header_byte);
+            take_escaped(cursor, lex::URI_HEADER);
             if !cursor.eat(b'&') {
                 break;
             }

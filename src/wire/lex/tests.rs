@@ -190,10 +190,10 @@ fn each_byte_may_stand_in_a_value_or_not() {
     for byte in 0..=255u8 {
         let input = [b';', b'a', b'=', b'x', byte, b'x'];
         let whole = Params::new(&input).next().unwrap().ok().unwrap().value == Some(&input[3..]);
-        assert_eq!(whole, is_value_byte(byte), "{byte:#x}");
+        assert_eq!(whole, is_of(byte, VALUE), "{byte:#x}");
     }
     for separator in b" \t\r\n\",;<>\\\0\x7f\x80\xff" {
-        assert!(!is_value_byte(*separator), "{separator:#x}");
+        assert!(!is_of(*separator, VALUE), "{separator:#x}");
     }
 }
 
