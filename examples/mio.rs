@@ -144,8 +144,7 @@ impl Driver {
             }
         }
         let mut buffer = [0; 16_384];
-        while readable {
-            let Some(connection) = self.connections.get_mut(&id) else { return };
+        while let Some(connection) = self.connections.get_mut(&id).filter(|_| readable) {
             match connection.stream.read(&mut buffer) {
                 Ok(len @ 1..) => _ = self.endpoint.handle_stream(now, StreamId(id as u64), &buffer[..len]),
                 read if would_block(&read) => break,
