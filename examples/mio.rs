@@ -143,15 +143,21 @@ impl Driver {
                 }
             }
         }
-        let mut buffer = [0; 16_384];
-        while let Some(connection) = self.connections.get_mut(&id).filter(|_| readable) {
-            match connection.stream.read(&mut buffer) {
-                Ok(len @ 1..) => _ = self.endpoint.handle_stream(now, StreamId(id as u64), &buffer[..len]),
-                read if would_block(&read) => break,
-                _ => return self.close(id),
-            }
+        if readable {
+            self.read(id);
         }
         self.write(id, &[]);
+    }
+
+    fn read(&mut self, id: usize) {
+        let (now, mut buffer) = (self.now(), [0; 16_384]);
+        while let Some(connection) = self.connections.get_mut(&id) {
+            match connection.stream.read(&mut buffer) {
+                Ok(len @ 1..) => _ = self.endpoint.handle_stream(now, StreamId(id as u64), &buffer[..len]),
+                read if would_block(&read) => return,
+                _ => self.close(id),
+            }
+        }
     }
 
     fn write(&mut self, id: usize, bytes: &[u8]) {

@@ -240,6 +240,11 @@ impl Watch {
                 self.forks.push(child);
                 report("forked").text("child", &child.to_string()).print();
             }
+            Event::Redirected { status, contacts, followed, .. } => {
+                let line = report("redirected").number("status", status.as_u16()).flag("followed", followed);
+                let contacts: Vec<_> = contacts.iter().map(|uri| String::from_utf8_lossy(uri)).collect();
+                line.text("contacts", &contacts.join(" ")).print();
+            }
             Event::Challenge { realm, .. } => {
                 report("challenged").text("realm", &String::from_utf8_lossy(&realm)).print();
             }

@@ -11,7 +11,8 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lib import dissect, harness, table
-from lib import against_kamailio, against_notifier, against_phones, names, ours, sipp_notifiers, sipp_subscribers  # noqa: F401  (each registers its checks)
+from lib import against_kamailio, against_notifier, against_phones, names, ours  # noqa: F401  (each registers its checks)
+from lib import sipp_notifiers, sipp_refusals, sipp_subscribers  # noqa: F401
 
 JOBS = 12  # most of a check is waiting
 
