@@ -514,6 +514,8 @@ impl Subscription {
     /// after Retry-After or a back-off that doubles (6665-NRC-17).
     fn keep(&mut self, now: Instant, retry_after: Option<u32>) {
         const BACK_OFF: Duration = Duration::from_secs(5);
+        // A Retry-After of 0, again and again, must not become a storm.
+        const LEAST: Duration = Duration::from_millis(500);
         let doubled = 1u32.checked_shl(u32::from(self.failures)).unwrap_or(u32::MAX);
         self.failures = self.failures.saturating_add(1);
         let news = self.flags.has(Flags::DIRTY);
@@ -522,7 +524,7 @@ impl Subscription {
         self.flags.set(Flags::FULL, true);
         self.flags.set(Flags::TOLD_TO_WAIT, retry_after.is_some());
         self.retry = match retry_after {
-            Some(wait) => Some(now.saturating_add(secs(wait))),
+            Some(wait) => Some(now.saturating_add(secs(wait).max(LEAST.saturating_mul(doubled)))),
             // What changed in the meantime is news of its own.
             None if news => None,
             None => Some(now.saturating_add(BACK_OFF.saturating_mul(doubled))),

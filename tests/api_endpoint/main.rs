@@ -13,5 +13,7 @@ mod moves;
 mod names;
 mod peer;
 mod redirects;
+#[cfg(feature = "digest")]
+mod storm;
 mod streams;
 mod transactions;

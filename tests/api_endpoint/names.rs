@@ -325,3 +325,47 @@ fn contact_names_the_address_and_transport_that_a_request_leaves_by() {
     assert_eq!(contact(&sent[0]), "<sip:me@pbx6.example.com:5060;transport=tcp>");
     assert!(sent[0].field(HeaderName::Via).starts_with("SIP/2.0/TCP pbx6.example.com:5060;"));
 }
+
+/// Groups of hosts cannot be reached by what this crate sends, so `ttl` has no
+/// use, and a zone (RFC 4007) means something on one host alone: both are
+/// refused and never guessed at.
+#[test]
+fn groups_and_zones_are_refused() {
+    for uri in [
+        "sip:bob@example.com;maddr=224.0.1.75;ttl=16",
+        "sip:bob@example.com;maddr=[ff02::1]",
+        "sip:bob@224.0.1.75",
+        "sip:bob@255.255.255.255",
+        "sip:bob@[::]",
+    ] {
+        let (kit, sent) = start(uri);
+        assert!(sent.is_empty(), "{uri}");
+        let failed = |event: &sip_events::Event| {
+            matches!(event, sip_events::Event::Terminated { why: sip_events::Ending::NoAnswer(_), .. })
+        };
+        assert!(kit.events.iter().any(failed), "{uri}: {:?}", kit.events);
+    }
+    for uri in ["sip:bob@[fe80::1%25eth0]", "sip:bob@[fe80::1%eth0]", "sip:bob@fe80::1"] {
+        assert_eq!(Subscribe::new(uri, "presence"), Err(Misuse::BadValue), "{uri}");
+    }
+    // `ttl` stays in the Request-URI, where it means nothing to a host.
+    let (_, sent) = start("sip:bob@203.0.113.9;ttl=16");
+    assert!(sent[0].bytes.starts_with(b"SUBSCRIBE sip:bob@203.0.113.9;ttl=16 SIP/2.0\r\n"));
+}
+
+/// A link-local address of a driver keeps its zone, both ways.
+#[test]
+fn the_zone_of_a_flow_is_kept() {
+    let mut kit = Kit::bare(Config::new("sip:me@[fe80::1]").unwrap());
+    let zoned = |host: &str, port: u16| {
+        std::net::SocketAddr::V6(std::net::SocketAddrV6::new(host.parse().unwrap(), port, 0, 3))
+    };
+    let flow = Flow::udp(zoned("fe80::1", 5060), zoned("fe80::2", 5080));
+    kit.endpoint.add_local(Transport::Udp, flow.local, None, None).unwrap();
+    kit.endpoint.add_resource(&sip_events::ResourceKey::new("sip:bob@[fe80::1]", "presence").unwrap()).unwrap();
+    let mut request = crate::kit::Request::new("OPTIONS", "z1");
+    request.uri = "sip:bob@[fe80::1]";
+    request.via = "SIP/2.0/UDP [fe80::2]:5080;branch=z9hG4bKz1".to_owned();
+    let sent = kit.answer(flow, request.bytes());
+    assert_eq!(sent.flow, flow);
+}

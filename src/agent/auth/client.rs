@@ -21,7 +21,7 @@ use crate::machine::subscriber::SubscribeResult;
 use crate::wire::{HeaderName, MessageView, NameAddr, StatusCode};
 
 /// Most realms that one request is authenticated for, all proxies counted.
-const MAX_REALMS: usize = 4;
+pub(super) const MAX_REALMS: usize = 4;
 /// Most credentials for one subscription, and for the whole agent.
 pub(crate) const MAX_CREDENTIALS: usize = 16;
 /// Most bytes of one challenge that are kept while the application is asked.

@@ -7,6 +7,7 @@ use alloc::boxed::Box;
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
+use super::client::MAX_REALMS;
 use crate::codec::Writer;
 use crate::digest::Session;
 use crate::entropy::Entropy;
@@ -16,6 +17,8 @@ use crate::id::Arena;
 struct Entry {
     scope: Box<[u8]>,
     session: Session,
+    /// Numbers sessions as they begin.
+    serial: u64,
 }
 
 /// Sessions by scope; the oldest make room when there are too many, which
@@ -26,11 +29,12 @@ pub(super) struct Wallet {
     index: HashTable<u32>,
     /// The slot that makes room next.
     hand: u32,
+    begun: u64,
 }
 
 impl Wallet {
     pub(super) const fn new(capacity: u32) -> Self {
-        Self { entries: Arena::new(capacity), index: HashTable::new(), hand: 0 }
+        Self { entries: Arena::new(capacity), index: HashTable::new(), hand: 0, begun: 0 }
     }
 
     pub(super) const fn len(&self) -> u32 {
@@ -67,12 +71,22 @@ impl Wallet {
             }
             return;
         }
+        // Each is written into every request: a peer that has a new realm each time lengthens none.
+        let slots = self.of_scope(entropy, scope);
+        if slots.len() >= MAX_REALMS {
+            let serial = |slot: &u32| self.entries.at(*slot).map(|entry| entry.serial);
+            if let Some(oldest) = slots.iter().copied().min_by_key(serial) {
+                self.remove(entropy, oldest);
+            }
+        }
         if self.entries.is_full() {
             let hand = self.hand;
             self.hand = hand.checked_add(1).filter(|next| *next < self.entries.len()).unwrap_or(0);
             self.remove(entropy, hand);
         }
-        let Some(id) = self.entries.insert_with(|_| Entry { scope: scope.into(), session }) else { return };
+        self.begun = self.begun.wrapping_add(1);
+        let serial = self.begun;
+        let Some(id) = self.entries.insert_with(|_| Entry { scope: scope.into(), session, serial }) else { return };
         let entries = &self.entries;
         let rehash = |slot: &u32| entries.at(*slot).map_or(0, |entry| entropy.hash(&[&entry.scope]));
         self.index.insert_unique(entropy.hash(&[scope]), id.slot, rehash);
@@ -87,6 +101,7 @@ impl Wallet {
             w.put(entry.session.realm());
             w.put(entry.session.nonce());
             w.put(&entry.session.count());
+            w.put(&entry.serial);
         }
     }
 

@@ -48,6 +48,8 @@ impl Subscription {
                 }
             }
         }
+        // The deadline may have come while the response was owed (6665-SSM-23).
+        self.fire_ends(now);
         self.settle(now, timers);
     }
 

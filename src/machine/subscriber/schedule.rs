@@ -132,6 +132,7 @@ impl Subscription {
         let doublings = u32::from(self.failures.saturating_sub(1)).min(31);
         let back_off = floor.saturating_mul(1u32.checked_shl(doublings).unwrap_or(u32::MAX));
         let wait = match retry_after {
+            Some(asked) if back_off < left => secs(asked).max(back_off),
             Some(asked) => secs(asked).max(floor),
             None => {
                 let half = left.checked_div(2).unwrap_or(Duration::ZERO);
