@@ -8,7 +8,9 @@ use std::time::Duration;
 use sip_events::agent::{Agent, Origin, Outgoing, Token};
 use sip_events::package::{EventPackage, Expires, NotifyContext, Rendered};
 use sip_events::wire::{HeaderName, Message, Method, StatusCode, Transport};
-use sip_events::{Body, Config, Decision, Endpoint, Event, Flow, Instant, Packages, ResourceId, ResourceKey, Seed};
+use sip_events::{
+    Authentication, Body, Config, Decision, Endpoint, Event, Flow, Instant, Packages, ResourceId, ResourceKey, Seed,
+};
 
 use crate::harness::{Meter, Row, Sample};
 use crate::{messages, world};
@@ -108,12 +110,12 @@ fn packages() -> Packages {
     packages
 }
 
-fn remote(number: u32) -> SocketAddr {
+pub fn remote(number: u32) -> SocketAddr {
     let [_, a, b, c] = number.to_be_bytes();
     SocketAddr::from(([10, a, b, c], 5060))
 }
 
-fn subscribe(number: u32, package: &str) -> String {
+pub fn subscribe(number: u32, package: &str) -> String {
     let host = remote(number).ip();
     let mut text = String::new();
     let _ = write!(
@@ -136,7 +138,8 @@ fn agent(watchers: u32, numbered: bool) -> (Agent, ResourceId) {
     let mut limits = world::limits();
     // Nothing is answered here, so that only encoding is measured.
     limits.notify_window = 1_000_000;
-    let config = Config::new("sip:bob@192.0.2.2").expect("a URI").with_limits(limits);
+    let config =
+        Config::new("sip:bob@192.0.2.2").expect("a URI").with_limits(limits).with_authentication(Authentication::None);
     let mut agent = Agent::new(Arc::new(config), packages(), &Seed([2; 32]), Instant::ZERO);
     agent.add_local(Transport::Udp, world::address(2), None, None).expect("an address");
     let key = ResourceKey::new("sip:bob@192.0.2.2", package(numbered)).expect("a key");
@@ -216,12 +219,13 @@ fn endpoint(watchers: u32, numbered: bool) -> (Endpoint, ResourceId) {
     let mut limits = world::limits();
     // Answered ones stay for Timer K.
     limits.client_transactions = 200_000;
-    let config = Config::new("sip:bob@192.0.2.2").expect("a URI").with_limits(limits);
+    let config =
+        Config::new("sip:bob@192.0.2.2").expect("a URI").with_limits(limits).with_authentication(Authentication::None);
     let mut endpoint = Endpoint::new(Arc::new(config), packages(), &Seed([2; 32]), Instant::ZERO);
     endpoint.add_local(Transport::Udp, world::address(2), None, None).expect("an address");
     let key = ResourceKey::new("sip:bob@192.0.2.2", package(numbered)).expect("a key");
     let resource = endpoint.add_resource(&key).expect("a resource");
-    let mut idle = Meter::default();
+    let mut idle = Meter::idle();
     for number in 0..watchers {
         // A thousand a second, so that transactions come and go.
         let now = Instant::ZERO + Duration::from_millis(u64::from(number));
@@ -271,7 +275,7 @@ fn answer_windows(endpoint: &mut Endpoint, now: Instant, meter: &mut Meter, buff
     }
 }
 
-fn answer(head: &[u8]) -> Vec<u8> {
+pub fn answer(head: &[u8]) -> Vec<u8> {
     let mut out = b"SIP/2.0 200 OK\r\n".to_vec();
     for line in head.split_inclusive(|byte| *byte == b'\n').skip(1) {
         let name = line.split(|byte| *byte == b':').next().unwrap_or_default();

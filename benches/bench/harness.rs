@@ -4,6 +4,8 @@ use std::fmt::Write;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use cpu_time::ThreadTime;
+
 use crate::ALLOCATOR;
 
 /// What one row has to reach; `None` where nothing is asked.
@@ -78,11 +80,16 @@ pub fn live_bytes() -> isize {
 }
 
 impl Meter {
+    /// Counts nothing.
+    pub fn idle() -> Self {
+        Self { warming: true, ..Self::default() }
+    }
+
     pub fn time<R>(&mut self, work: impl FnOnce() -> R) -> R {
         if self.warming {
             return work();
         }
-        let (before, start) = (allocations(), Instant::now());
+        let (before, start) = (allocations(), ThreadTime::now());
         let result = measured_region(work);
         self.spent += start.elapsed();
         self.allocations += allocations() - before;
@@ -97,7 +104,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// Runs a row for callgrind: the number of times its work was done.
 pub fn count(row: &Row) -> u64 {
     let mut sample = (row.make)();
-    sample(&mut Meter { warming: true, ..Meter::default() });
+    sample(&mut Meter::idle());
     let mut meter = Meter::default();
     (0..2).map(|_| sample(&mut meter)).sum()
 }
@@ -131,7 +138,7 @@ impl Report {
             return;
         }
         let mut sample = (row.make)();
-        sample(&mut Meter { warming: true, ..Meter::default() });
+        sample(&mut Meter::idle());
         let (mut nanos, mut allocations) = (f64::INFINITY, f64::INFINITY);
         let start = Instant::now();
         for done in 0..SAMPLES {

@@ -5,8 +5,11 @@ use cpu_time::ThreadTime;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use sip_events::{Decision, Event, Flow, Instant, ResourceKey};
+
+use crate::fanout;
 use crate::harness::{Meter, Report, live_bytes};
-use crate::world::{Idle, Watch, World};
+use crate::world::{self, Idle, Watch, World};
 
 const LIVE: u32 = 1_000_000;
 
@@ -111,4 +114,44 @@ pub fn run(report: &mut Report) {
     }
     longest.report("mass expiry", report);
     assert_eq!(gone, live);
+    drop(alone);
+    spread(report);
+}
+
+/// The notifier alone, and each watcher at an address of its own.
+fn spread(report: &mut Report) {
+    let mut longest = Longest::default();
+    let before = live_bytes();
+    let mut notifier = world::endpoint(2, world::limits());
+    let key = ResourceKey::new("sip:bob@192.0.2.2", world::PACKAGE).expect("a key");
+    notifier.add_resource(&key).expect("a resource");
+    let mut now = Instant::ZERO;
+    let mut buffer = Vec::with_capacity(4_096);
+    for number in 0..LIVE {
+        now = now + Duration::from_millis(1);
+        let flow = Flow::udp(world::address(2), fanout::remote(number));
+        let text = fanout::subscribe(number, world::PACKAGE);
+        let _ = longest.call("handle_message", || notifier.handle_message(now, flow, text.as_bytes()));
+        let Some(Event::Subscribe(incoming)) = notifier.poll_event() else { panic!("no question") };
+        longest.call("accept", || notifier.accept(now, incoming, Decision::ACCEPT)).expect("room");
+        loop {
+            buffer.clear();
+            if longest.call("poll_transmit", || notifier.poll_transmit(now, &mut buffer)).is_none() {
+                break;
+            }
+            if buffer.starts_with(b"NOTIFY ") {
+                let answer = fanout::answer(&buffer);
+                let _ = longest.call("handle_message", || notifier.handle_message(now, flow, &answer));
+            }
+        }
+        longest.call("handle_timeout", || notifier.handle_timeout(now));
+    }
+    now = now + Duration::from_secs(120);
+    while notifier.next_timer().is_some_and(|(at, _)| at <= now) {
+        longest.call("handle_timeout", || notifier.handle_timeout(now));
+    }
+    assert_eq!((notifier.agent().counts().1, notifier.transactions()), (LIVE, (0, 0)));
+    longest.report("building, an address each", report);
+    let bytes = (live_bytes() - before) as f64 / f64::from(LIVE);
+    report.add("million: bytes of an idle subscription, notifier, an address each", bytes, "B", Some(512.0), None);
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use sip_events::package::{Expires, Opaque};
 use sip_events::wire::Transport;
 use sip_events::{
-    Body, Config, Decision, Endpoint, Event, Flow, Instant, Limits, Packages, ResourceId, ResourceKey, Seed, Subscribe,
+    Authentication, Body, Config, Decision, Endpoint, Event, Flow, Instant, Limits, Packages, ResourceId, ResourceKey,
+    Seed, Subscribe,
 };
 
 use crate::harness::{Row, Sample};
@@ -39,11 +40,15 @@ pub fn limits() -> Limits {
     limits.watchers_per_resource = 1_200_000;
     limits.subscriptions = 1_200_000;
     limits.flows = 1_200_000;
+    limits.watchers_per_source = 1_200_000;
     limits
 }
 
 pub fn endpoint(host: u8, limits: Limits) -> Endpoint {
-    let config = Config::new(&format!("sip:bench@192.0.2.{host}")).expect("a URI").with_limits(limits);
+    let config = Config::new(&format!("sip:bench@192.0.2.{host}"))
+        .expect("a URI")
+        .with_limits(limits)
+        .with_authentication(Authentication::None);
     let mut packages = Packages::new();
     let package = Opaque::new(PACKAGE).with_duration(Expires::new(1, LONG, LONG)).with_rate(Duration::ZERO);
     packages.register(package).expect("a package");

@@ -194,7 +194,7 @@ impl Agent {
                 let Some(record) = self.subscriptions.get_mut(id) else { return };
                 let fixed = match &record.dialog {
                     Some(dialog) => !dialog.routes().is_empty(),
-                    None => !record.intent.route.is_empty() || record.intent.flow.is_some(),
+                    None => !record.intent.more().route.is_empty() || record.intent.more().flow.is_some(),
                 };
                 if !fixed && let Some(old) = record.destination.take() {
                     self.flows.release(&self.entropy, old);

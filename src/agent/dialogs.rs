@@ -310,6 +310,16 @@ pub(crate) enum Contact {
     Bad,
 }
 
+/// [`contact`], but [`Contact::Absent`] where it is just `target`, which that
+/// gave before.
+pub(crate) fn new_contact<V: MessageView + ?Sized>(message: &V, target: &[u8]) -> Contact {
+    let inner = message.field(HeaderName::Contact, 0).and_then(|value| value.strip_prefix(b"<")?.strip_suffix(b">"));
+    if inner == Some(target) && !target.is_empty() && message.field(HeaderName::Contact, 1).is_none() {
+        return Contact::Absent;
+    }
+    contact(message)
+}
+
 pub(crate) fn contact<V: MessageView + ?Sized>(message: &V) -> Contact {
     let mut contacts = read::contacts(message);
     let target = match contacts.next() {

@@ -4,13 +4,12 @@
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
-use hashbrown::HashTable;
-
 use super::list::List;
 use super::message::Subject;
 use crate::entropy::Entropy;
 use crate::flow::Flow;
 use crate::id::Arena;
+use crate::parts::PartedTable;
 
 /// An interned flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +45,7 @@ impl FlowRecord {
 #[derive(Debug, Clone)]
 pub(crate) struct Flows {
     records: Arena<FlowRecord>,
-    index: HashTable<u32>,
+    index: PartedTable<u32>,
 }
 
 fn hash(entropy: &Entropy, flow: &Flow) -> u64 {
@@ -65,7 +64,7 @@ fn hash(entropy: &Entropy, flow: &Flow) -> u64 {
 
 impl Flows {
     pub(crate) fn new(capacity: u32) -> Self {
-        Self { records: Arena::new(capacity), index: HashTable::new() }
+        Self { records: Arena::new(capacity), index: PartedTable::new() }
     }
 
     pub(crate) fn find(&self, entropy: &Entropy, flow: &Flow) -> Option<FlowId> {
@@ -106,7 +105,7 @@ impl Flows {
             return;
         }
         let hash = hash(entropy, &record.flow);
-        if let Ok(entry) = self.index.find_entry(hash, |slot| *slot == id.0) {
+        if let Some(entry) = self.index.find_entry(hash, |slot| *slot == id.0) {
             entry.remove();
         }
         self.records.remove(id.0);

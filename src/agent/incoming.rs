@@ -9,7 +9,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::dialogs::{self, Contact, Dialog, DialogParts};
-use super::message::{Origin, RequestId, Subject, Tag, Token};
+use super::message::{Named, Names, Origin, RequestId, Subject, Tag, Token};
 use super::resources::key_of;
 use super::sharing::Name;
 use super::{Agent, Answer};
@@ -75,9 +75,9 @@ impl Agent {
         now: Instant,
         from: &Origin,
         token: Token,
-        message: &V,
+        named: Named<'_, V>,
     ) -> Handled {
-        match self.try_subscribe(now, from, token, message) {
+        match self.try_subscribe(now, from, token, named) {
             Ok(()) => Handled::Consumed,
             Err(answer) => {
                 self.reply(token, answer);
@@ -91,7 +91,7 @@ impl Agent {
         now: Instant,
         from: &Origin,
         token: Token,
-        message: &V,
+        (message, names): Named<'_, V>,
     ) -> Result<(), Answer> {
         let uri = message.request_uri().unwrap_or_default();
         let uri = Uri::parse(uri).map_err(|_| Answer::new(StatusCode::BAD_REQUEST))?;
@@ -105,11 +105,10 @@ impl Agent {
             Err(_) => return Err(Answer::new(StatusCode::BAD_REQUEST)),
         };
         let package = self.packages.index(event.event_type()).ok_or_else(|| self.bad_event())?;
-        let bad_request = |_| Answer::new(StatusCode::BAD_REQUEST);
-        let to = read::to(message).map_err(bad_request)?;
-        match to.tag() {
-            Some(tag) => self.in_dialog_subscribe(now, from, token, message, tag, package),
-            None => self.first_subscribe(now, from, token, message, &uri, &to, package),
+        let names = names.map_err(|_| Answer::new(StatusCode::BAD_REQUEST))?;
+        match names.to.tag() {
+            Some(tag) => self.in_dialog_subscribe(now, from, token, (message, &names), tag, package),
+            None => self.first_subscribe(now, from, token, (message, &names), &uri, package),
         }
     }
 
@@ -247,13 +246,13 @@ impl Agent {
         now: Instant,
         from: &Origin,
         token: Token,
-        message: &V,
+        (message, names): (&V, &Names<'_>),
         tag: &[u8],
         package: PackageIndex,
     ) -> Result<(), Answer> {
         let gone = || Answer::new(StatusCode::NO_SUCH_SUBSCRIPTION);
-        let members = self.find_watchers(message, tag).ok_or_else(gone)?;
-        let cseq = read::cseq(message).map_err(|_| Answer::new(StatusCode::BAD_REQUEST))?.number;
+        let members = self.find_watchers(names, tag).ok_or_else(gone)?;
+        let cseq = names.cseq;
         let watcher = members.first().and_then(|slot| self.watchers.at(*slot)).ok_or_else(gone)?;
         // RFC 3261 section 12.2.2, and INT-14 for an equal number.
         if cseq <= watcher.remote_cseq {
@@ -275,7 +274,7 @@ impl Agent {
             return self.further_usage(now, from, token, message, &members, package, cseq);
         };
         let checked = self.check_subscribe(message, package, true)?;
-        let target = match dialogs::contact(message) {
+        let target = match dialogs::new_contact(message, watcher.dialog.target()) {
             Contact::Target(target) => Some(target),
             Contact::Absent => None,
             Contact::Bad => return Err(Answer::new(StatusCode::BAD_REQUEST)),
@@ -290,20 +289,25 @@ impl Agent {
             return Err(Answer::new(StatusCode::NO_SUCH_SUBSCRIPTION));
         };
         // All or nothing (RFC 3261 section 8.2): what may fail comes first.
-        let mut dialog = watcher.dialog.clone();
-        let moved = match target.map(|target| dialog.set_target(target, limit)) {
-            None => Ok(false),
-            Some(result) => result,
-        };
-        let Ok(moved) = moved else {
-            self.flows.release(&self.entropy, flow);
-            return Err(Answer::new(StatusCode::MESSAGE_TOO_LARGE));
-        };
+        let mut moved = None;
+        if let Some(target) = target {
+            let mut dialog = watcher.dialog.clone();
+            match dialog.set_target(target, limit) {
+                Ok(differs) => moved = Some(dialog).filter(|_| differs),
+                Err(_) => {
+                    self.flows.release(&self.entropy, flow);
+                    return Err(Answer::new(StatusCode::MESSAGE_TOO_LARGE));
+                }
+            }
+        }
         if watcher.machine.handle_subscribe(now, checked.expires).is_err() {
             self.flows.release(&self.entropy, flow);
             return Err(Answer::new(StatusCode::NO_SUCH_SUBSCRIPTION));
         }
-        watcher.dialog = dialog;
+        let has_moved = moved.is_some();
+        if let Some(dialog) = moved {
+            watcher.dialog = dialog;
+        }
         watcher.media = checked.media;
         self.set_remote_cseq(&members, cseq);
         let Some(watcher) = self.watchers.at_mut(slot) else { return Err(gone()) };
@@ -313,7 +317,7 @@ impl Agent {
         // The flow that the watcher waits for, or whose window it fills, may be another now.
         self.unlink(slot);
         self.leave_window(slot);
-        if moved {
+        if has_moved {
             self.forget_destination(slot);
             self.retarget_siblings(slot);
         }
@@ -346,15 +350,13 @@ impl Agent {
         Ok(())
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn first_subscribe<V: MessageView + ?Sized>(
         &mut self,
         now: Instant,
         from: &Origin,
         token: Token,
-        message: &V,
+        (message, names): (&V, &Names<'_>),
         uri: &Uri<'_>,
-        to: &NameAddr<'_>,
         package: PackageIndex,
     ) -> Result<(), Answer> {
         if self.closing.is_some() {
@@ -374,12 +376,11 @@ impl Agent {
         let first_hop = first_hop.as_ref().map_or(target.as_slice(), NameAddr::uri);
         let is_sips = |uri: &[u8]| Uri::parse(uri).is_ok_and(|uri| uri.is_sips());
         let secure = uri.is_sips() || is_sips(first_hop);
-        let remote = read::from(message).map_err(bad_request)?;
         let parts = DialogParts {
-            call_id: read::call_id(message).map_err(bad_request)?,
-            local: to.as_bytes(),
-            remote: remote.as_bytes(),
-            remote_tag: remote.tag().unwrap_or_default(),
+            call_id: names.call_id,
+            local: names.to.as_bytes(),
+            remote: names.from.as_bytes(),
+            remote_tag: names.from.tag().unwrap_or_default(),
             target,
             routes: dialogs::record_routes(message).map_err(bad_request)?,
             event: dialog_event(message),
@@ -387,7 +388,7 @@ impl Agent {
         let dialog =
             Dialog::new(&parts, self.config.limits.dialog).map_err(|_| Answer::new(StatusCode::MESSAGE_TOO_LARGE))?;
         let uri = String::from_utf8_lossy(uri.as_bytes()).into_owned();
-        let cseq = read::cseq(message).map_err(bad_request)?.number;
+        let cseq = names.cseq;
         self.ask(now, from, token, message, Asked { package, uri, key, dialog, secure, shares: None, cseq })
     }
 

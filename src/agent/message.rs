@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::entropy::Minted;
 use crate::flow::Flow;
 use crate::id::RawId;
-use crate::wire::{Method, StatusCode};
+use crate::wire::{MessageView, Method, NameAddr, ParseError, StatusCode, read};
 
 /// Names a received request until it is answered; minted by the stack that
 /// received it.
@@ -62,6 +62,30 @@ impl Origin {
         Self { flow, secure: flow.transport.is_secure(), identity: None, info: Vec::new() }
     }
 }
+
+/// The header fields by which a request finds its dialog, read once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Names<'a> {
+    pub(crate) from: NameAddr<'a>,
+    pub(crate) to: NameAddr<'a>,
+    pub(crate) call_id: &'a [u8],
+    /// The number of CSeq.
+    pub(crate) cseq: u32,
+}
+
+impl<'a> Names<'a> {
+    pub(crate) fn of<V: MessageView + ?Sized>(message: &'a V) -> Result<Self, ParseError> {
+        Ok(Self {
+            from: read::from(message)?,
+            to: read::to(message)?,
+            call_id: read::call_id(message)?,
+            cseq: read::cseq(message)?.number,
+        })
+    }
+}
+
+/// A request, and its names if they are sound.
+pub(crate) type Named<'a, V> = (&'a V, Result<Names<'a>, ParseError>);
 
 /// The local tag of a dialog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -37,11 +37,11 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use hashbrown::HashTable;
+use bytes::Bytes;
 
 pub use decisions::{Decision, IncomingRef};
 use list::List;
-pub(crate) use message::Placeholder;
+pub(crate) use message::{Named, Names, Placeholder};
 pub use message::{Origin, OutRequest, OutResponse, Outgoing, RequestId, Tag, Token};
 pub use resources::{ResourceKey, StateSet};
 pub use subscribe::Subscribe;
@@ -57,6 +57,7 @@ use crate::flow::Flow;
 use crate::id::{Arena, RawId, SubscriptionId, WatcherId};
 use crate::machine::ReasonCode;
 use crate::package::Packages;
+use crate::parts::PartedTable;
 use crate::stats::Stats;
 use crate::timers::TimerHeap;
 use crate::wire::{HeaderName, MessageView, Method, StatusCode};
@@ -143,7 +144,9 @@ pub struct Agent {
     watchers: Arena<Watcher>,
     shares: sharing::Shares,
     resources: Arena<Resource>,
-    resource_index: HashTable<u32>,
+    resource_index: PartedTable<u32>,
+    /// Those of bodies that came.
+    media_types: Vec<Bytes>,
     incoming: Arena<Box<Incoming>>,
     auth: auth::Auth,
     sources: Sources,
@@ -184,7 +187,7 @@ impl Agent {
         let limits = config.limits;
         Self {
             auth: auth::Auth::new(&config, seed, now),
-            entropy: Entropy::new(seed, 1),
+            entropy: Entropy::new(seed, 1).with_shard(config.shard),
             packages,
             now,
             locals: Locals { same_flow: config.policy.contact == crate::ContactFlow::Same, ..Locals::default() },
@@ -195,7 +198,8 @@ impl Agent {
             watchers: Arena::new(limits.watchers),
             shares: sharing::Shares::new(),
             resources: Arena::new(limits.resources),
-            resource_index: HashTable::new(),
+            resource_index: PartedTable::new(),
+            media_types: Vec::new(),
             incoming: Arena::new(limits.incoming),
             sources: Sources::default(),
             attempt_timers: TimerHeap::new(),
@@ -267,6 +271,19 @@ impl Agent {
         token: Token,
         message: &V,
     ) -> Handled {
+        self.handle_named(now, from, method, token, (message, Names::of(message)))
+    }
+
+    /// [`handle_request`](Self::handle_request) by a stack that has read the
+    /// names already.
+    pub(crate) fn handle_named<V: MessageView + ?Sized>(
+        &mut self,
+        now: Instant,
+        from: &Origin,
+        method: &Method<'_>,
+        token: Token,
+        named: Named<'_, V>,
+    ) -> Handled {
         let now = self.advance(now);
         let handled = match method {
             Method::Subscribe | Method::Notify if self.is_frozen() => {
@@ -276,10 +293,10 @@ impl Agent {
             }
             Method::Subscribe | Method::Notify => {
                 let is_notify = *method == Method::Notify;
-                match self.guard(now, from, is_notify, token, message) {
+                match self.guard(now, from, is_notify, token, named.0) {
                     Err(handled) => handled,
-                    Ok(from) if is_notify => self.handle_notify(now, &from, token, message),
-                    Ok(from) => self.handle_subscribe(now, &from, token, message),
+                    Ok(from) if is_notify => self.handle_notify(now, &from, token, named),
+                    Ok(from) => self.handle_subscribe(now, &from, token, named),
                 }
             }
             _ => return Handled::NotOurs,
@@ -343,6 +360,10 @@ impl Agent {
     pub fn set_destination(&mut self, id: RequestId, flow: Flow) {
         match id.subject {
             _ if !self.awaits(&id) => {}
+            Subject::Subscription(sub)
+                if self.is_destination(self.subscriptions.get(sub).and_then(|s| s.destination), &flow) => {}
+            Subject::Watcher(watcher)
+                if self.is_destination(self.watchers.get(watcher).and_then(|w| w.destination), &flow) => {}
             Subject::Subscription(sub) => {
                 let Some(flow) = self.flows.intern(&self.entropy, flow) else { return };
                 if let Some(old) = self.subscriptions.get_mut(sub).and_then(|s| s.destination.replace(flow)) {
@@ -373,6 +394,10 @@ impl Agent {
                 self.note(WatcherId(watcher));
             }
         }
+    }
+
+    fn is_destination(&self, known: Option<flows::FlowId>, flow: &Flow) -> bool {
+        known.and_then(|id| self.flows.get(id)).is_some_and(|record| record.flow == *flow)
     }
 
     /// Whether `flow` cannot be written to at the moment: while it is blocked,

@@ -207,9 +207,9 @@ impl Agent {
         let count = self.subscriptions.len();
         let timers = self.config.timers.sip;
         let Some(record) = self.subscriptions.get_mut(id) else { return };
-        if let Some(pinned) = record.intent.flow.filter(|flow| flow.local == from) {
+        if let Some(pinned) = record.intent.more().flow.filter(|flow| flow.local == from) {
             let datagrams = Some(Flow { local: to, ..pinned }).filter(|flow| flow.stream.is_none());
-            Arc::make_mut(&mut record.intent).flow = datagrams;
+            Arc::make_mut(&mut record.intent).more_mut().flow = datagrams;
         }
         if record.retry_at.is_some() {
             return;

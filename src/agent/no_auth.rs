@@ -17,6 +17,7 @@ use crate::wire::{MessageView, StatusCode};
 
 /// A subscription has no credentials.
 pub(crate) type Keyring = ();
+pub(crate) const NO_KEYS: Keyring = ();
 
 /// What to do about a 401 or 407.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

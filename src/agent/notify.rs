@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::dialogs::{self, Contact, Dialog, DialogParts};
 use super::incoming::unsupported_media;
-use super::message::{Origin, Token};
+use super::message::{Named, Names, Origin, Token};
 use super::subscriptions::Attempt;
 use super::{Agent, Answer};
 use crate::entropy::{Minted, Role, keyed_hash};
@@ -20,6 +20,11 @@ use crate::machine::{ReasonCode, Substate};
 use crate::package::{Body, Forking};
 use crate::wire::{self, HeaderName, MessageView, StatusCode, read};
 use crate::{Instant, MissingState};
+
+/// Media types of which one copy serves all bodies.
+const MAX_MEDIA_TYPES: usize = 16;
+/// Longer ones are kept with their bodies.
+const MAX_MEDIA_TYPE: usize = 128;
 
 /// Whom a NOTIFY is for.
 enum Place {
@@ -37,9 +42,9 @@ impl Agent {
         now: Instant,
         from: &Origin,
         token: Token,
-        message: &V,
+        named: Named<'_, V>,
     ) -> Handled {
-        match self.try_notify(now, from, message) {
+        match self.try_notify(now, from, named) {
             Ok(()) => {
                 let mut answer = Answer::new(StatusCode::OK);
                 answer.authentication_info(&from.info);
@@ -53,30 +58,38 @@ impl Agent {
         }
     }
 
-    fn try_notify<V: MessageView + ?Sized>(&mut self, now: Instant, from: &Origin, message: &V) -> Result<(), Answer> {
+    fn try_notify<V: MessageView + ?Sized>(
+        &mut self,
+        now: Instant,
+        from: &Origin,
+        (message, names): Named<'_, V>,
+    ) -> Result<(), Answer> {
         let bad_request = |_| Answer::new(StatusCode::BAD_REQUEST);
         let no_dialog = || Answer::new(StatusCode::NO_SUCH_SUBSCRIPTION);
         self.check_require(message)?;
-        let event = match read::event(message) {
-            Ok(Some(event)) => event,
-            Ok(None) | Err(_) => return Err(Answer::new(StatusCode::BAD_REQUEST)),
+        let found = names.as_ref().ok().and_then(|names| self.find_attempt(names));
+        let own_event = found.and_then(|slot| self.attempts.at(slot)).map(|attempt| attempt.intent.event.as_bytes());
+        let text = read::single(message, HeaderName::Event).map_err(bad_request)?;
+        // What is spelt as we spelt it need not be read.
+        let (is_known, is_own) = match text {
+            Some(text) if Some(text) == own_event => (true, true),
+            Some(text) => {
+                let event = wire::Event::parse(text).map_err(bad_request)?;
+                let own = own_event.and_then(|own| wire::Event::parse(own).ok());
+                (self.packages.index(event.event_type()).is_some(), own.is_some_and(|own| event.matches(&own)))
+            }
+            None => return Err(Answer::new(StatusCode::BAD_REQUEST)),
         };
-        if self.packages.index(event.event_type()).is_none() {
+        if !is_known {
             return Err(self.bad_event());
         }
-        let to = read::to(message).map_err(bad_request)?;
-        let remote = read::from(message).map_err(bad_request)?;
-        let minted = to.tag().and_then(Minted::read).filter(|m| m.role == Role::Subscriber);
-        let attempt_slot = minted.map(|m| m.slot);
-        let call_id = read::call_id(message).map_err(bad_request)?;
-        let ours = |a: &&Attempt| Some(a.nonce) == minted.map(|m| m.nonce) && a.call_id() == call_id;
-        let attempt = attempt_slot.and_then(|slot| self.attempts.at(slot)).filter(ours);
-        let (attempt, attempt_slot) = attempt.zip(attempt_slot).ok_or_else(no_dialog)?;
-        let own = wire::Event::parse(attempt.intent.event.as_bytes()).map_err(bad_request)?;
+        let Names { from: remote, call_id, cseq, .. } = names.map_err(bad_request)?;
+        let attempt_slot = found.ok_or_else(no_dialog)?;
+        let attempt = self.attempts.at(attempt_slot).ok_or_else(no_dialog)?;
         let remote_tag = remote.tag().unwrap_or_default();
-        let cseq = read::cseq(message).map_err(bad_request)?.number;
         // The key has to outlive a restart, which brings another seed.
-        let tag = keyed_hash(attempt.nonce, remote_tag);
+        let key = attempt.nonce;
+        let tag = || keyed_hash(key, remote_tag);
         let known = attempt.subscriptions.iter().copied().find(|slot| {
             let dialog = self.subscriptions.at(*slot).and_then(|s| s.dialog.as_ref());
             dialog.is_some_and(|d| d.remote_tag() == remote_tag)
@@ -90,12 +103,12 @@ impl Agent {
                     answer.retry_after(0);
                     return Err(answer);
                 }
-                if !event.matches(&own) {
+                if !is_own {
                     return Err(no_dialog());
                 }
                 Place::Known(slot)
             }
-            None if !event.matches(&own) || !attempt.window_open || attempt.tags.contains(&tag) => {
+            None if !is_own || attempt.window.as_ref().is_none_or(|window| window.tags.contains(&tag())) => {
                 return Err(no_dialog());
             }
             None => self.place_of_fork(attempt, attempt_slot).ok_or_else(no_dialog)?,
@@ -107,7 +120,15 @@ impl Agent {
             }
             Ok(None) | Err(_) => return Err(Answer::new(StatusCode::BAD_REQUEST)),
         };
-        let target = match (dialogs::contact(message), &place) {
+        let dialog = match place {
+            Place::Known(slot) => self.subscriptions.at(slot).and_then(|s| s.dialog.as_ref()),
+            Place::First(_) | Place::Fork(_) => None,
+        };
+        let contact = match dialog {
+            Some(dialog) => dialogs::new_contact(message, dialog.target()),
+            None => dialogs::contact(message),
+        };
+        let target = match (contact, &place) {
             (Contact::Target(target), _) => Some(target),
             (Contact::Absent, Place::Known(_)) => None,
             (Contact::Absent, _) if state.substate == wire::Substate::Terminated => None,
@@ -119,8 +140,7 @@ impl Agent {
         }
         let too_large = || Answer::new(StatusCode::MESSAGE_TOO_LARGE);
         let dialog = match place {
-            Place::Known(slot) => {
-                let dialog = self.subscriptions.at(slot).and_then(|s| s.dialog.as_ref());
+            Place::Known(_) => {
                 let fits = |target: &Vec<u8>| dialog.is_none_or(|d| d.has_room_for(target, self.config.limits.dialog));
                 if !target.as_ref().is_none_or(fits) {
                     return Err(too_large());
@@ -169,10 +189,11 @@ impl Agent {
             return Err(no_dialog());
         }
         subscription.remote_cseq = cseq;
-        if dialog.is_some()
-            && let Some(attempt) = self.attempts.at_mut(attempt_slot)
-        {
-            attempt.tags.push(tag);
+        if dialog.is_some() {
+            let tag = tag();
+            if let Some(window) = self.attempts.at_mut(attempt_slot).and_then(|attempt| attempt.window.as_mut()) {
+                window.tags.push(tag);
+            }
         }
         let reason = state.reason.filter(|_| input.substate == Substate::Terminated);
         subscription.last_reason = reason.map(|reason| Box::new(owned_reason(reason)));
@@ -184,9 +205,20 @@ impl Agent {
         } else if let Some(target) = target {
             self.retarget_subscription(slot, target);
         }
+        let body = body.map(|(content_type, data)| Body {
+            content_type: self.media_type(content_type),
+            data: Bytes::copy_from_slice(data),
+        });
         self.deliver(slot, &input, cseq, body);
         self.settle_subscription(now, slot);
         Ok(())
+    }
+
+    /// The attempt of ours that a request names by its To tag and Call-ID.
+    fn find_attempt(&self, names: &Names<'_>) -> Option<u32> {
+        let minted = names.to.tag().and_then(Minted::read).filter(|m| m.role == Role::Subscriber)?;
+        let attempt = self.attempts.at(minted.slot)?;
+        (attempt.nonce == minted.nonce && attempt.call_id() == names.call_id).then_some(minted.slot)
     }
 
     /// Where a NOTIFY with a new From tag belongs (RFC 6665 section 4.1.4).
@@ -201,13 +233,17 @@ impl Agent {
         let package = self.packages.get(attempt.package)?;
         let taken = attempt.made_usage && package.forking() == Forking::FirstOnly;
         let full = attempt.subscriptions.len() >= self.config.limits.forks as usize
-            || attempt.forks >= self.config.limits.forks
+            || attempt.window.as_ref().is_none_or(|window| window.forks >= self.config.limits.forks)
             || self.subscriptions.is_full();
         (!taken && !full && !closing).then_some(Place::Fork(attempt_slot))
     }
 
     /// The body, if it is of a type that was asked for (RFC 6665 section 3.2.1).
-    fn notify_body<V: MessageView + ?Sized>(&self, message: &V, attempt: &Attempt) -> Result<Option<Body>, Answer> {
+    fn notify_body<'m, V: MessageView + ?Sized>(
+        &self,
+        message: &'m V,
+        attempt: &Attempt,
+    ) -> Result<Option<(&'m str, &'m [u8])>, Answer> {
         let data = message.body();
         if data.is_empty() {
             return Ok(None);
@@ -216,7 +252,7 @@ impl Agent {
             return Err(Answer::new(StatusCode::REQUEST_ENTITY_TOO_LARGE));
         }
         let own: &[&str] = self.packages.get(attempt.package).map_or(&[], |p| p.notify_bodies());
-        let asked = &attempt.intent.accept;
+        let asked = &attempt.intent.more().accept;
         let fits = |media: &wire::MediaType<'_>| match (asked.is_empty(), own.is_empty()) {
             (false, _) => asked.iter().any(|a| {
                 wire::AcceptRange::parse(a.as_bytes()).is_ok_and(|range| range.q() > 0 && media.matches(&range))
@@ -224,13 +260,29 @@ impl Agent {
             (true, false) => own.iter().any(|t| media.is(t)),
             (true, true) => true,
         };
-        let sound = matches!(read::content_type(message), Ok(Some(media)) if fits(&media));
+        let text = read::single(message, HeaderName::ContentType).ok().flatten();
+        // Spelt as we spell it, it need not be read.
+        let plain = |text: &[u8]| asked.is_empty() && own.iter().any(|own| own.as_bytes() == text);
+        let sound =
+            text.is_some_and(|text| plain(text) || wire::MediaType::parse(text).is_ok_and(|media| fits(&media)));
         if !sound || !read::is_identity_encoded(message) {
             return Err(if asked.is_empty() { unsupported_media(own) } else { unsupported_media(asked) });
         }
         let content_type = message.field(HeaderName::ContentType, 0).unwrap_or_default();
         let content_type = core::str::from_utf8(content_type).unwrap_or_default();
-        Ok(Some(Body::new(content_type, Bytes::copy_from_slice(data))))
+        Ok(Some((content_type, data)))
+    }
+
+    /// A media type that is sound, kept once for all bodies.
+    fn media_type(&mut self, text: &str) -> Bytes {
+        if let Some(known) = self.media_types.iter().find(|known| **known == text) {
+            return known.clone();
+        }
+        let new = Body::new(text, Bytes::new()).content_type;
+        if self.media_types.len() < MAX_MEDIA_TYPES && new.len() <= MAX_MEDIA_TYPE && new == text {
+            self.media_types.push(new.clone());
+        }
+        new
     }
 
     fn deliver(&mut self, slot: u32, input: &NotifyIn, cseq: u32, body: Option<Body>) {
@@ -238,15 +290,17 @@ impl Agent {
         let Some(subscription) = self.subscriptions.at_mut(slot) else { return };
         let mut resync = false;
         let document = match &body {
-            None => subscription.document.clone(),
+            None => subscription.document.as_deref().cloned(),
             Some(update) => {
                 let package = self.packages.get(subscription.package);
-                let merged = package.map(|p| p.merge(subscription.document.as_ref(), update)).unwrap_or_default();
+                let merged = package.map(|p| p.merge(subscription.document.as_deref(), update)).unwrap_or_default();
                 resync = merged.resync;
-                if merged.document.is_some() {
-                    subscription.document.clone_from(&merged.document);
+                match (&mut subscription.document, &merged.document) {
+                    (Some(old), Some(new)) => (**old).clone_from(new),
+                    (None, Some(new)) => subscription.document = Some(Box::new(new.clone())),
+                    (_, None) => {}
                 }
-                subscription.document.clone()
+                subscription.document.as_deref().cloned()
             }
         };
         if resync {

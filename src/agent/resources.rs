@@ -206,7 +206,7 @@ impl Agent {
         let resource = self.live(id.0).ok_or(Misuse::StaleId)?;
         let (package, watchers) = (resource.package, resource.watchers.clone());
         let hash = self.entropy.hash(&[&package.0.to_be_bytes(), &resource.key]);
-        if let Ok(entry) = self.resource_index.find_entry(hash, |slot| *slot == id.0.slot) {
+        if let Some(entry) = self.resource_index.find_entry(hash, |slot| *slot == id.0.slot) {
             entry.remove();
         }
         for slot in watchers {

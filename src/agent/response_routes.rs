@@ -39,7 +39,9 @@ impl Agent {
             dialog.is_some_and(|dialog| dialog.remote_tag() == tag)
         });
         let Some(of_tag) = of_tag else {
-            attempt.response_routes = Some(Box::new(ResponseRoutes { tag: tag.into(), routes: routes.into() }));
+            if let Some(window) = &mut attempt.window {
+                window.response_routes = Some(Box::new(ResponseRoutes { tag: tag.into(), routes: routes.into() }));
+            }
             return;
         };
         let cseq = attempt.cseq;
@@ -59,7 +61,8 @@ impl Agent {
 impl Attempt {
     /// The route set that a 2xx had for the dialog with `tag`, if it is kept.
     pub(super) fn routes_of_response(&self, tag: &[u8]) -> Vec<u8> {
-        let kept = self.response_routes.as_ref().filter(|kept| *kept.tag == *tag);
+        let kept =
+            self.window.as_ref().and_then(|window| window.response_routes.as_ref()).filter(|kept| *kept.tag == *tag);
         kept.map(|kept| kept.routes.to_vec()).unwrap_or_default()
     }
 }

@@ -1,15 +1,17 @@
 //! SUBSCRIBEs as they are written, in and outside a dialog.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::Agent;
 use super::detours::Detour;
 use super::dialogs::{write_proxy, write_uri};
 use super::message::{OutRequest, Outgoing, Placeholder, RequestId, Subject};
 use super::subscribe::Subscribe;
-use super::subscriptions::Attempt;
+use super::subscriptions::{Attempt, ForkWindow};
 use crate::Instant;
 use crate::entropy::{Minted, Role};
 use crate::id::RawId;
@@ -63,9 +65,15 @@ impl Agent {
         }
         let (call_id, cseq) = (attempt.call_id, attempt.cseq);
         if matches!(out.kind, Kind::Initial | Kind::Fetch) {
-            attempt.template = self.subscriptions.get(id)?.machine;
-            attempt.window_open = true;
-            self.attempt_timers.set(attempt_slot, attempt.template.fork_window());
+            let template = self.subscriptions.get(id)?.machine;
+            match &mut attempt.window {
+                Some(window) => window.template = template,
+                None => {
+                    let (tags, response_routes) = (SmallVec::new(), None);
+                    attempt.window = Some(Box::new(ForkWindow { template, forks: 0, tags, response_routes }));
+                }
+            }
+            self.attempt_timers.set(attempt_slot, template.fork_window());
         }
         let start = head.len();
         let record = self.subscriptions.get(id)?;
@@ -74,11 +82,11 @@ impl Agent {
                 dialog.write_request(Method::Subscribe, tag, record.local_cseq, record.detour.as_deref(), head)
             }
             None => {
-                let from = intent.from.as_ref().unwrap_or(&self.config.identity);
+                let from = intent.more().from.as_ref().unwrap_or(&self.config.identity);
                 first_request(&intent, from.as_bytes(), &call_id, (tag, cseq), record.detour.as_deref(), head)
             }
         };
-        let body = intent.body.as_ref().filter(|_| out.kind != Kind::Unsubscribe);
+        let body = intent.more().body.as_ref().filter(|_| out.kind != Kind::Unsubscribe);
         let data = body.map_or_else(Bytes::new, |body| body.data.clone());
         let subject = Subject::Subscription(id);
         self.authorise(subject, b"SUBSCRIBE", start, &mut placed, &[&data], head);
@@ -87,7 +95,7 @@ impl Agent {
         let hop = head.get(placed.next_hop.clone()).and_then(|hop| wire::Uri::parse(hop).ok());
         let transport = known.map(|f| f.transport).or_else(|| hop?.transport()).unwrap_or(Transport::Udp);
         // RFC 3261 sections 8.1.1.8 and 12.2.1.1.
-        let first_hop = intent.route.first().unwrap_or(&intent.resource);
+        let first_hop = intent.more().route.first().unwrap_or(&intent.resource);
         let secure = [intent.resource.as_uri(), first_hop.as_uri()].into_iter().chain(hop).any(|uri| uri.is_sips());
         let secure = secure || self.is_secure();
         let contact = head.len();
@@ -99,8 +107,8 @@ impl Agent {
         head.extend_from_slice(b"\r\n");
         // Some notifiers refuse a SUBSCRIBE without Accept (6665-BC-16).
         let package = self.packages.get(record.package)?;
-        if !intent.accept.is_empty() {
-            push_list(head, b"Accept: ", intent.accept.iter().map(alloc::string::String::as_str));
+        if !intent.more().accept.is_empty() {
+            push_list(head, b"Accept: ", intent.more().accept.iter().map(alloc::string::String::as_str));
         } else if !package.notify_bodies().is_empty() {
             push_list(head, b"Accept: ", package.notify_bodies().iter().copied());
         }
@@ -108,7 +116,7 @@ impl Agent {
         if !package.option_tags().is_empty() {
             push_list(head, b"Supported: ", package.option_tags().iter().copied());
         }
-        for (name, value) in &intent.fields {
+        for (name, value) in &intent.more().fields {
             push_field(head, HeaderName::from_bytes(name.as_bytes()), value.as_bytes());
         }
         if let Some(body) = body {
@@ -129,7 +137,7 @@ impl Agent {
 
     /// The value of From in the attempt's SUBSCRIBE, tag aside.
     pub(super) fn attempt_from(&self, attempt: &Attempt) -> Option<Vec<u8>> {
-        let from = attempt.intent.from.as_ref().unwrap_or(&self.config.identity);
+        let from = attempt.intent.more().from.as_ref().unwrap_or(&self.config.identity);
         let mut local = Vec::with_capacity(64);
         local.push(b'<');
         from.as_uri().write_from_to(&mut local);
@@ -147,19 +155,19 @@ fn first_request(
     detour: Option<&Detour>,
     head: &mut Vec<u8>,
 ) -> super::dialogs::Placed {
-    let strict = intent.route.first().is_some_and(|r| !r.as_uri().is_loose_router());
+    let strict = intent.more().route.first().is_some_and(|r| !r.as_uri().is_loose_router());
     let resource = detour.and_then(Detour::target).unwrap_or(intent.resource.as_bytes());
     let proxy = detour.and_then(Detour::proxy);
     head.extend_from_slice(b"SUBSCRIBE ");
     let mut start = head.len();
-    match intent.route.first() {
+    match intent.more().route.first() {
         Some(first) if strict => write_uri(first.as_bytes(), head),
         _ => write_uri(resource, head),
     }
     let mut next_hop = start..head.len();
     head.extend_from_slice(b" SIP/2.0\r\n");
     let via_at = head.len();
-    let rest = intent.route.iter().skip(usize::from(strict)).map(wire::UriBuf::as_bytes);
+    let rest = intent.more().route.iter().skip(usize::from(strict)).map(wire::UriBuf::as_bytes);
     for (at, route) in rest.enumerate() {
         head.extend_from_slice(b"Route: <");
         start = head.len();
@@ -172,7 +180,7 @@ fn first_request(
     if let Some(proxy) = proxy {
         head.extend_from_slice(b"Route: ");
         let hop = write_proxy(proxy, head);
-        if intent.route.is_empty() {
+        if intent.more().route.is_empty() {
             next_hop = hop;
         }
         head.extend_from_slice(b"\r\n");

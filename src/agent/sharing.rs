@@ -11,7 +11,7 @@ use super::Agent;
 use super::dialogs;
 use super::dialogs::Contact;
 use super::incoming::{Asked, dialog_event};
-use super::message::{Origin, Token};
+use super::message::{Names, Origin, Token};
 use super::watchers::Watcher;
 use crate::DialogSharing;
 use crate::Instant;
@@ -19,7 +19,7 @@ use crate::entropy::{Minted, Role};
 use crate::event::{Event, Gone};
 use crate::id::WatcherId;
 use crate::package::PackageIndex;
-use crate::wire::{self, MessageView, StatusCode, read};
+use crate::wire::{self, MessageView, StatusCode};
 
 use super::Answer;
 
@@ -62,13 +62,12 @@ impl Agent {
     }
 
     /// The watchers whose dialog a request belongs to.
-    pub(super) fn find_watchers<V: MessageView + ?Sized>(&self, message: &V, to_tag: &[u8]) -> Option<Members> {
+    pub(super) fn find_watchers(&self, names: &Names<'_>, to_tag: &[u8]) -> Option<Members> {
         let minted = Minted::read(to_tag).filter(|m| m.role == Role::Notifier)?;
         let members = self.members((minted.slot, minted.nonce));
         let watcher = self.watchers.at(*members.first()?)?;
-        let from = read::from(message).ok()?;
-        let same = watcher.dialog.call_id() == read::call_id(message).ok()?
-            && watcher.dialog.remote_tag() == from.tag().unwrap_or_default();
+        let same = watcher.dialog.call_id() == names.call_id
+            && watcher.dialog.remote_tag() == names.from.tag().unwrap_or_default();
         same.then_some(members)
     }
 

@@ -2,20 +2,22 @@
 
 use core::net::IpAddr;
 
-use hashbrown::HashTable;
-
 use super::Agent;
 use super::flows::FlowId;
 use crate::entropy::Entropy;
+use crate::parts::PartedTable;
 
 /// Counts by source address, port aside. An address with none is not kept.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Sources(HashTable<(IpAddr, u32)>);
+pub(crate) struct Sources(PartedTable<(IpAddr, u32)>);
 
 fn hash(entropy: &Entropy, source: IpAddr) -> u64 {
     match source {
-        IpAddr::V4(ip) => entropy.hash(&[b"source", &ip.octets()]),
-        IpAddr::V6(ip) => entropy.hash(&[b"source", &ip.octets()]),
+        IpAddr::V4(ip) => entropy.hash_words(&[u64::from(ip.to_bits())]),
+        IpAddr::V6(ip) => {
+            let bits = ip.to_bits();
+            entropy.hash_words(&[(bits >> 64) as u64, (bits & u128::from(u64::MAX)) as u64])
+        }
     }
 }
 
@@ -35,7 +37,7 @@ impl Sources {
     }
 
     pub(crate) fn leave(&mut self, entropy: &Entropy, source: IpAddr) {
-        let Ok(mut entry) = self.0.find_entry(hash(entropy, source), |(ip, _)| *ip == source) else { return };
+        let Some(mut entry) = self.0.find_entry(hash(entropy, source), |(ip, _)| *ip == source) else { return };
         let count = &mut entry.get_mut().1;
         *count = count.saturating_sub(1);
         if *count == 0 {
@@ -45,8 +47,7 @@ impl Sources {
 
     #[cfg(test)]
     pub(crate) fn total(&self) -> (usize, u32) {
-        #[allow(clippy::disallowed_methods)]
-        (self.0.len(), self.0.iter().map(|(_, count)| *count).sum())
+        (self.0.iter().count(), self.0.iter().map(|(_, count)| *count).sum())
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the application wants to be subscribed to: kept as the intent from
 //! which every attempt is built.
 
+use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -25,21 +26,43 @@ use crate::wire::{AcceptRange, Event, UriBuf, is_token};
 pub struct Subscribe {
     pub(crate) resource: UriBuf,
     /// The value of the Event header field.
-    pub(crate) event: String,
+    pub(crate) event: Box<str>,
     /// Seconds; `None` for the package's default.
     pub(crate) expires: Option<u32>,
+    pub(crate) auto_refresh: bool,
+    pub(crate) auto_resubscribe: bool,
+    pub(crate) user_data: u64,
+    more: Option<Box<More>>,
+}
+
+/// What few subscriptions have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct More {
     pub(crate) accept: Vec<String>,
     pub(crate) from: Option<UriBuf>,
     pub(crate) route: Vec<UriBuf>,
     pub(crate) body: Option<Body>,
     pub(crate) fields: Vec<(String, String)>,
     pub(crate) flow: Option<Flow>,
-    pub(crate) auto_refresh: bool,
-    pub(crate) auto_resubscribe: bool,
-    pub(crate) user_data: u64,
     /// For whoever challenges its SUBSCRIBEs.
     pub(crate) credentials: super::auth::Keyring,
 }
+
+impl More {
+    const NONE: Self = Self {
+        accept: Vec::new(),
+        from: None,
+        route: Vec::new(),
+        body: None,
+        fields: Vec::new(),
+        flow: None,
+        credentials: super::auth::NO_KEYS,
+    };
+}
+
+static NO_MORE: More = More::NONE;
+
+const _: () = assert!(size_of::<Subscribe>() <= 112);
 
 impl Subscribe {
     /// A subscription to `event` of the resource `uri`. `event` may carry
@@ -56,19 +79,31 @@ impl Subscribe {
         }
         Ok(Self {
             resource,
-            event: event.to_string(),
+            event: event.into(),
             expires: None,
-            accept: Vec::new(),
-            from: None,
-            route: Vec::new(),
-            body: None,
-            fields: Vec::new(),
-            flow: None,
             auto_refresh: true,
             auto_resubscribe: true,
             user_data: 0,
-            credentials: super::auth::Keyring::default(),
+            more: None,
         })
+    }
+
+    /// One that was saved.
+    pub(crate) fn restored(
+        (resource, event, expires): (UriBuf, Box<str>, Option<u32>),
+        more: More,
+        (auto_refresh, auto_resubscribe, user_data): (bool, bool, u64),
+    ) -> Self {
+        let more = Some(more).filter(|more| *more != NO_MORE).map(Box::new);
+        Self { resource, event, expires, auto_refresh, auto_resubscribe, user_data, more }
+    }
+
+    pub(crate) fn more(&self) -> &More {
+        self.more.as_deref().unwrap_or(&NO_MORE)
+    }
+
+    pub(crate) fn more_mut(&mut self) -> &mut More {
+        self.more.get_or_insert_with(|| Box::new(More::NONE))
     }
 
     /// Asks for this many seconds; 0 fetches the state once (RFC 6665 section
@@ -86,10 +121,10 @@ impl Subscribe {
     pub fn accept(mut self, media_type: &str) -> Result<Self, Misuse> {
         let sound =
             AcceptRange::parse(media_type.as_bytes()).is_ok() && !media_type.bytes().any(|b| b.is_ascii_control());
-        if !sound || self.accept.len() >= 32 {
+        if !sound || self.more().accept.len() >= 32 {
             return Err(Misuse::BadValue);
         }
-        self.accept.push(media_type.to_string());
+        self.more_mut().accept.push(media_type.to_string());
         Ok(self)
     }
 
@@ -98,7 +133,7 @@ impl Subscribe {
     /// # Errors
     /// [`Misuse::BadValue`] if it is not a SIP or SIPS URI.
     pub fn from(mut self, uri: &str) -> Result<Self, Misuse> {
-        self.from = Some(sip_uri(uri)?);
+        self.more_mut().from = Some(sip_uri(uri)?);
         Ok(self)
     }
 
@@ -108,17 +143,17 @@ impl Subscribe {
     /// # Errors
     /// [`Misuse::BadValue`] if it is not a SIP or SIPS URI, or the tenth.
     pub fn route(mut self, uri: &str) -> Result<Self, Misuse> {
-        if self.route.len() >= 9 {
+        if self.more().route.len() >= 9 {
             return Err(Misuse::BadValue);
         }
-        self.route.push(sip_uri(uri)?);
+        self.more_mut().route.push(sip_uri(uri)?);
         Ok(self)
     }
 
     /// A body, such as a filter (RFC 4660).
     #[must_use]
     pub fn body(mut self, body: Body) -> Self {
-        self.body = Some(body);
+        self.more_mut().body = Some(body);
         self
     }
 
@@ -152,10 +187,10 @@ impl Subscribe {
         ];
         let own = OWN.contains(&name.to_ascii_lowercase().as_str()) || ["o", "u", "l", "c"].contains(&name);
         let bad = !is_token(name.as_bytes()) || value.bytes().any(|b| b.is_ascii_control());
-        if own || bad || self.fields.len() >= 32 {
+        if own || bad || self.more().fields.len() >= 32 {
             return Err(Misuse::BadValue);
         }
-        self.fields.push((name.to_string(), value.to_string()));
+        self.more_mut().fields.push((name.to_string(), value.to_string()));
         Ok(self)
     }
 
@@ -166,18 +201,18 @@ impl Subscribe {
     /// [`Misuse::Limit`] for the 17th.
     #[cfg(feature = "digest")]
     pub fn credentials(mut self, credentials: crate::digest::Credentials) -> Result<Self, Misuse> {
-        if self.credentials.len() >= super::auth::MAX_CREDENTIALS {
+        if self.more().credentials.len() >= super::auth::MAX_CREDENTIALS {
             return Err(Misuse::Limit);
         }
-        self.credentials.push(credentials);
+        self.more_mut().credentials.push(credentials);
         Ok(self)
     }
 
     /// Sends the first SUBSCRIBE on this flow instead of locating the resource
     /// (an open connection, or an outbound proxy's address).
     #[must_use]
-    pub const fn on_flow(mut self, flow: Flow) -> Self {
-        self.flow = Some(flow);
+    pub fn on_flow(mut self, flow: Flow) -> Self {
+        self.more_mut().flow = Some(flow);
         self
     }
 

@@ -39,24 +39,31 @@ pub(crate) struct Attempt {
     pub(super) nonce: u64,
     pub(super) intent: Arc<Subscribe>,
     pub(super) package: PackageIndex,
-    /// The machine as it was when the SUBSCRIBE went out: what forks start from.
-    pub(super) template: subscriber::Subscription,
     /// CSeq of the latest SUBSCRIBE outside a dialog.
     pub(super) cseq: u32,
-    /// Whether a NOTIFY with a new From tag is taken: from the SUBSCRIBE until
-    /// Timer N (6665-SSM-27). While it is, a timer runs.
-    pub(super) window_open: bool,
+    /// While a NOTIFY with a new From tag is taken: from the SUBSCRIBE until
+    /// Timer N (6665-SSM-27). Meanwhile a timer runs.
+    pub(super) window: Option<Box<ForkWindow>>,
     /// A NOTIFY made a dialog: where the package allows one only, it was that.
     pub(super) made_usage: bool,
-    /// Forks taken in the attempt's life.
+    pub(super) subscriptions: SmallVec<[u32; 2]>,
+}
+
+/// What is known of an attempt while forks may come.
+#[derive(Debug, Clone)]
+pub(crate) struct ForkWindow {
+    /// The machine as it was when the SUBSCRIBE went out: what forks start from.
+    pub(super) template: subscriber::Subscription,
+    /// Forks taken.
     pub(super) forks: u32,
     /// Hashes of the From tags taken, as many as forks may be: one that is over
     /// does not come again (6665-SSM-26).
     pub(super) tags: SmallVec<[u64; 1]>,
     /// Only where [`RouteSet`](crate::RouteSet) says so.
     pub(super) response_routes: Option<Box<ResponseRoutes>>,
-    pub(super) subscriptions: SmallVec<[u32; 2]>,
 }
+
+const _: () = assert!(size_of::<Attempt>() <= 96);
 
 impl Attempt {
     pub(super) fn call_id(&self) -> &[u8] {
@@ -79,7 +86,7 @@ pub(crate) struct Subscription {
     /// The SUBSCRIBE in flight.
     pub(super) open: Option<u32>,
     pub(super) destination: Option<FlowId>,
-    pub(super) document: Option<Body>,
+    pub(super) document: Option<Box<Body>>,
     /// Of the NOTIFY that said terminated.
     pub(super) last_reason: Option<Box<Reason>>,
     pub(super) last_retry_after: Option<u32>,
@@ -150,7 +157,7 @@ impl Agent {
         if self.subscriptions.is_full() {
             return Err(Misuse::Limit);
         }
-        let destination = match request.flow {
+        let destination = match request.more().flow {
             Some(flow) => Some(self.flows.intern(&self.entropy, flow).ok_or(Misuse::Limit)?),
             None => None,
         };
@@ -205,7 +212,7 @@ impl Agent {
             let digits = minted.get(MINTED_LEN.saturating_sub(part.len())..).unwrap_or_default();
             part.copy_from_slice(digits);
         }
-        let nonce = self.entropy.next_u64();
+        let nonce = self.entropy.next_nonce();
         let cseq = u32::from(self.entropy.next_u16());
         if self.attempts.is_full() {
             self.close_oldest_orphan();
@@ -218,13 +225,9 @@ impl Agent {
             nonce,
             intent: record.intent.clone(),
             package: record.package,
-            template: record.machine,
             cseq,
-            window_open: false,
+            window: None,
             made_usage: false,
-            forks: 0,
-            tags: SmallVec::new(),
-            response_routes: None,
             subscriptions: SmallVec::from_slice(&[slot]),
         };
         record.attempt = self.attempts.insert_with(|_| attempt).map(|id| id.slot);
@@ -243,7 +246,7 @@ impl Agent {
             event: &record.intent.event,
             expires_at: record.machine.deadline(),
             retry_at: record.retry_at,
-            document: record.document.as_ref(),
+            document: record.document.as_deref(),
             target: record.dialog.as_ref().map(Dialog::target),
         })
     }
@@ -304,7 +307,9 @@ impl Agent {
         {
             slots = attempt.subscriptions.clone();
             // Forks that come later unsubscribe at once.
-            let _ = attempt.template.unsubscribe(now);
+            if let Some(window) = &mut attempt.window {
+                let _ = window.template.unsubscribe(now);
+            }
         }
         let mut any = false;
         for slot in slots {
@@ -312,8 +317,11 @@ impl Agent {
             let waiting = record.machine.state() == subscriber::State::NotifyWait;
             if record.machine.unsubscribe(now).is_ok() {
                 any = true;
-                if waiting && let Some(attempt) = attempt.and_then(|slot| self.attempts.at_mut(slot)) {
-                    let _ = attempt.template.unsubscribe(now);
+                if waiting
+                    && let Some(attempt) = attempt.and_then(|slot| self.attempts.at_mut(slot))
+                    && let Some(window) = &mut attempt.window
+                {
+                    let _ = window.template.unsubscribe(now);
                 }
                 self.want_to_send(slot);
                 self.settle_subscription(now, slot);
@@ -394,8 +402,8 @@ impl Agent {
         let Some(record) = self.subscriptions.get_mut(id) else { return };
         if status.is_success()
             && own
-            && record.dialog.is_some()
-            && let super::dialogs::Contact::Target(target) = super::dialogs::contact(message)
+            && let Some(dialog) = &record.dialog
+            && let super::dialogs::Contact::Target(target) = super::dialogs::new_contact(message, dialog.target())
         {
             self.retarget_subscription(id.slot, target);
         }
@@ -452,7 +460,8 @@ impl Agent {
     pub(super) fn fork(&mut self, now: Instant, attempt_slot: u32) -> Option<u32> {
         let jitter = self.entropy.next_u16();
         let attempt = self.attempts.at_mut(attempt_slot)?;
-        let mut machine = subscriber::Subscription::fork(now, &attempt.template, &self.config.timers.sip);
+        let mut machine =
+            subscriber::Subscription::fork(now, &attempt.window.as_ref()?.template, &self.config.timers.sip);
         if machine.state() == subscriber::State::Terminated {
             return None;
         }
@@ -481,7 +490,9 @@ impl Agent {
         let parent = attempt.root;
         let id = self.subscriptions.insert_with(|_| record)?;
         let attempt = self.attempts.at_mut(attempt_slot)?;
-        attempt.forks = attempt.forks.saturating_add(1);
+        if let Some(window) = &mut attempt.window {
+            window.forks = window.forks.saturating_add(1);
+        }
         attempt.subscriptions.push(id.slot);
         let child = SubscriptionId(id);
         self.push_event(Event::Forked { parent: parent.map_or(child, SubscriptionId), child });
@@ -555,7 +566,7 @@ impl Agent {
         let Some(record) = self.subscriptions.at_mut(slot) else { return };
         record.machine = machine;
         // A connection may be another's by now; an address still is what the application chose.
-        let pinned = intent.flow.filter(|flow| flow.stream.is_none());
+        let pinned = intent.more().flow.filter(|flow| flow.stream.is_none());
         record.destination = pinned.and_then(|flow| self.flows.intern(&self.entropy, flow));
         self.start_attempt(slot);
     }
@@ -564,8 +575,7 @@ impl Agent {
     pub(super) fn close_window(&mut self, slot: u32) {
         self.attempt_timers.set(slot, None);
         let Some(attempt) = self.attempts.at_mut(slot) else { return };
-        attempt.window_open = false;
-        attempt.response_routes = None;
+        attempt.window = None;
         if attempt.subscriptions.is_empty()
             && let Some(attempt) = self.attempts.remove(slot)
         {
@@ -649,7 +659,7 @@ impl Agent {
         if let Some(attempt) = self.attempts.at_mut(attempt_slot) {
             attempt.subscriptions.retain(|s| *s != slot);
             let orphaned = attempt.subscriptions.is_empty();
-            if close || !attempt.window_open {
+            if close || attempt.window.is_none() {
                 self.close_window(attempt_slot);
             } else if orphaned {
                 self.orphans.extend(self.attempts.id_at(attempt_slot));

@@ -318,7 +318,8 @@ impl Agent {
         watcher.proven = true;
         let (report, cseq) = (watcher.report, watcher.local_cseq);
         if effect == NotifyEffect::Delivered
-            && let super::dialogs::Contact::Target(target) = super::dialogs::contact(message)
+            && let Some(dialog) = self.watchers.at(slot).map(|watcher| &watcher.dialog)
+            && let super::dialogs::Contact::Target(target) = super::dialogs::new_contact(message, dialog.target())
         {
             self.retarget_watcher(slot, target);
         }

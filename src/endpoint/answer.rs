@@ -6,9 +6,10 @@ use alloc::vec::Vec;
 use super::Endpoint;
 use super::core::Core;
 use super::keys::{self, Identity};
-use super::respond::{self, Response};
+use super::respond::{self, Repeated, Response};
+use super::server::Key;
 use crate::Instant;
-use crate::agent::Origin;
+use crate::agent::{Names, Origin};
 use crate::config::{KeepAlive, Role};
 use crate::error::{DropReason, Handled};
 use crate::flow::Flow;
@@ -52,7 +53,7 @@ impl Core {
     fn answer(&mut self, flow: &Flow, message: &Message<'_>, response: Response<'_>, close: bool) -> bool {
         let Some(via) = respond::answerable(message) else { return false };
         let mut lines = self.buffer();
-        let marks = respond::copy_lines(&mut lines, message, &via, flow.remote);
+        let marks = respond::copy_lines(&mut lines, message, &Repeated::of(message), &via, flow.remote);
         let fallback;
         let untagged = read::to(message).is_ok_and(|to| to.tag().is_none());
         let to_tag = match response.to_tag {
@@ -126,7 +127,12 @@ impl Core {
     /// The transaction that a CANCEL is about, the method aside (RFC 3261
     /// section 9.2).
     fn cancelled(&mut self, identity: &Identity<'_>) -> Option<u32> {
-        [Method::Subscribe, Method::Notify].iter().find_map(|method| self.find_server(identity, method.as_bytes()))
+        [Method::Subscribe, Method::Notify].iter().find_map(|method| {
+            let key = self.server_key(identity, method.as_bytes());
+            let found = self.find_server(&key);
+            self.drop_key(key);
+            found
+        })
     }
 
     /// The scheme of the Request-URI, checked (6665-DISP-6).
@@ -207,11 +213,14 @@ impl Endpoint {
         let method = message.method().unwrap_or(Method::Other(b""));
         let identity = Identity::of(message);
         // 6665-DISP-2: a request that came before.
-        let (mut known, mut cancelled) = (None, None);
+        let (mut known, mut cancelled, mut key) = (None, None, Key::default());
         if let Ok(identity) = &identity {
             match method {
                 Method::Cancel => cancelled = self.core.cancelled(identity),
-                _ => known = self.core.find_server(identity, method.as_bytes()),
+                _ => {
+                    key = self.core.server_key(identity, method.as_bytes());
+                    known = self.core.find_server(&key);
+                }
             }
         }
         if self.is_shared() && known.or(cancelled).is_none() && !self.is_ours(method, message) {
@@ -233,12 +242,13 @@ impl Endpoint {
             (None, Ok(identity)) => identity,
         };
         if let Some(slot) = known {
+            self.core.drop_key(key);
             self.core.retransmitted(now, slot);
             return self.core.dropped(DropReason::Retransmission);
         }
         match method {
             Method::Cancel => self.core.cancel(flow, message, cancelled),
-            Method::Subscribe | Method::Notify => self.dispatch_event(now, flow, method, message, &identity),
+            Method::Subscribe | Method::Notify => self.dispatch_event(now, flow, method, message, &identity, key),
             Method::Options => self.options(flow, message, &identity),
             Method::Other(_) => self.core.refuse(flow, message, StatusCode::NOT_IMPLEMENTED, b""),
             _ => {
@@ -256,14 +266,15 @@ impl Endpoint {
         method: Method<'_>,
         message: &Message<'_>,
         identity: &Identity<'_>,
+        key: Key,
     ) -> Handled {
         if let Some(status) = Core::bad_uri(message) {
             return self.core.refuse(flow, message, status, b"");
         }
-        if identity.to_tag.is_none() && self.core.is_merged(identity) {
+        if identity.to.tag().is_none() && self.core.is_merged(identity) {
             return self.core.refuse(flow, message, StatusCode::LOOP_DETECTED, b"");
         }
-        let token = match self.core.open_server(now, flow, message, identity) {
+        let token = match self.core.open_server(now, flow, message, identity, key) {
             Ok(token) => token,
             Err(StatusCode::SERVICE_UNAVAILABLE) => {
                 let mut retry = Vec::new();
@@ -274,7 +285,9 @@ impl Endpoint {
             }
             Err(status) => return self.core.refuse(flow, message, status, b""),
         };
-        let handled = self.agent.handle_request(now, &Origin::new(*flow), &method, token, message);
+        let names =
+            Names { from: identity.from, to: identity.to, call_id: identity.call_id, cseq: identity.cseq.number };
+        let handled = self.agent.handle_named(now, &Origin::new(*flow), &method, token, (message, Ok(names)));
         if handled == Handled::NotOurs {
             self.core.forget_server(token);
         }
@@ -293,7 +306,7 @@ impl Endpoint {
         if let Err(answer) = self.agent.check_require(message) {
             return self.core.refuse(flow, message, answer.status, &answer.fields);
         }
-        if identity.to_tag.is_some_and(|tag| !self.agent.owns_tag(tag)) {
+        if identity.to.tag().is_some_and(|tag| !self.agent.owns_tag(tag)) {
             return self.core.refuse(flow, message, StatusCode::NO_SUCH_SUBSCRIPTION, b"");
         }
         let fields = core::mem::take(&mut self.capabilities);

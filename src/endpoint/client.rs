@@ -6,7 +6,6 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::Bytes;
-use hashbrown::HashTable;
 
 use super::connections::Way;
 use super::core::{Core, Out, Up};
@@ -21,6 +20,7 @@ use crate::flow::Flow;
 use crate::id::{Arena, RawId};
 use crate::io::{Sent, Transmit, TransmitId};
 use crate::machine::client_txn::{Fired, State, ToUser, Transaction};
+use crate::parts::PartedTable;
 use crate::time::earliest;
 use crate::timers::TimerHeap;
 use crate::wire::{HeadWriter, HeaderName, Message, Method, StatusCode, Transport, read};
@@ -67,13 +67,13 @@ pub(super) struct Client {
 #[derive(Debug, Clone)]
 pub(super) struct Clients {
     pub(super) list: Arena<Client>,
-    pub(super) by_request: HashTable<u32>,
+    pub(super) by_request: PartedTable<u32>,
     pub(super) timers: TimerHeap,
 }
 
 impl Clients {
     pub(super) const fn new(capacity: u32) -> Self {
-        Self { list: Arena::new(capacity), by_request: HashTable::new(), timers: TimerHeap::new() }
+        Self { list: Arena::new(capacity), by_request: PartedTable::new(), timers: TimerHeap::new() }
     }
 
     pub(super) const fn is_full(&self) -> bool {
@@ -188,7 +188,7 @@ impl Core {
         let client = Client {
             request: request.id,
             method: request.method,
-            nonce: self.entropy.next_u64(),
+            nonce: self.entropy.next_nonce(),
             head,
             via_at: request.via_at,
             contact: request.contact,
@@ -356,7 +356,7 @@ impl Core {
     /// transaction of its own (3261-8.1.2-2).
     fn another_server(&mut self, now: Instant, slot: u32) {
         self.leave(slot);
-        let nonce = self.entropy.next_u64();
+        let nonce = self.entropy.next_nonce();
         let Some(client) = self.clients.list.at_mut(slot) else { return };
         client.flow = None;
         client.machine = None;
@@ -623,7 +623,7 @@ impl Core {
     fn forget_request(&mut self, slot: u32) {
         let Some(client) = self.clients.list.at(slot) else { return };
         let key = request_hash(&self.entropy, &client.request);
-        if let Ok(found) = self.clients.by_request.find_entry(key, |s| *s == slot) {
+        if let Some(found) = self.clients.by_request.find_entry(key, |s| *s == slot) {
             found.remove();
         }
     }

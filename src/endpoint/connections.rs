@@ -16,6 +16,7 @@ use crate::error::{Failure, Misuse};
 use crate::flow::{Flow, StreamId};
 use crate::id::{Arena, RawId};
 use crate::io::{ConnectId, Io};
+use crate::parts::PartedTable;
 use crate::wire::{Framer, FramerLimits, Transport};
 
 /// A stream.
@@ -52,7 +53,7 @@ pub(super) struct Parked {
 #[derive(Debug, Clone)]
 pub(super) struct Connections {
     pub(super) list: Arena<Connection>,
-    pub(super) by_stream: HashTable<u32>,
+    pub(super) by_stream: PartedTable<u32>,
     pub(super) by_remote: HashTable<u32>,
     /// For its keys only.
     pub(super) entropy: Entropy,
@@ -81,7 +82,7 @@ fn remote_hash(entropy: &Entropy, transport: Transport, remote: SocketAddr) -> u
 
 impl Connections {
     pub(super) fn new(capacity: u32, entropy: Entropy) -> Self {
-        Self { list: Arena::new(capacity), by_stream: HashTable::new(), by_remote: HashTable::new(), entropy }
+        Self { list: Arena::new(capacity), by_stream: PartedTable::new(), by_remote: HashTable::new(), entropy }
     }
 
     pub(super) fn slot(&self, stream: StreamId) -> Option<u32> {
@@ -189,7 +190,7 @@ impl Connections {
             found.remove();
         }
         if let Some(stream) = connection.stream()
-            && let Ok(found) = self.by_stream.find_entry(stream_hash(&self.entropy, stream), |s| *s == slot)
+            && let Some(found) = self.by_stream.find_entry(stream_hash(&self.entropy, stream), |s| *s == slot)
         {
             found.remove();
         }

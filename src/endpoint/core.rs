@@ -89,7 +89,7 @@ impl Core {
     pub(super) fn new(config: Arc<Config>, seed: &Seed) -> Self {
         let limits = config.limits;
         Self {
-            entropy: Entropy::new(seed, 2),
+            entropy: Entropy::new(seed, 2).with_shard(config.shard),
             locals: Locals::default(),
             clients: Clients::new(limits.client_transactions),
             servers: Servers::new(limits.server_transactions),
@@ -116,7 +116,7 @@ impl Core {
     /// An empty buffer, a used one if there is one.
     pub(super) fn buffer(&mut self) -> Vec<u8> {
         // As long as nearly all heads are: it need not grow.
-        self.spare.pop().unwrap_or_else(|| Vec::with_capacity(512))
+        self.spare.pop().unwrap_or_else(|| Vec::with_capacity(640))
     }
 
     pub(super) fn recycle(&mut self, mut buffer: Vec<u8>) {

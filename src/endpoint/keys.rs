@@ -4,14 +4,14 @@
 use alloc::vec::Vec;
 
 use crate::entropy::Entropy;
-use crate::wire::{CSeq, Message, ParseError, Via, read};
+use crate::wire::{CSeq, Host, Message, NameAddr, ParseError, Via, read};
 
 /// The parts of a sound request by which it is told from others.
 #[derive(Debug, Clone)]
 pub(super) struct Identity<'a> {
     pub(super) via: Via<'a>,
-    pub(super) from_tag: Option<&'a [u8]>,
-    pub(super) to_tag: Option<&'a [u8]>,
+    pub(super) from: NameAddr<'a>,
+    pub(super) to: NameAddr<'a>,
     pub(super) call_id: &'a [u8],
     pub(super) cseq: CSeq<'a>,
     uri: &'a [u8],
@@ -21,8 +21,8 @@ impl<'a> Identity<'a> {
     pub(super) fn of(message: &'a Message<'_>) -> Result<Self, ParseError> {
         Ok(Self {
             via: read::top_via(message)?,
-            from_tag: read::from(message)?.tag(),
-            to_tag: read::to(message)?.tag(),
+            from: read::from(message)?,
+            to: read::to(message)?,
             call_id: read::call_id(message)?,
             cseq: read::cseq(message)?,
             uri: message.uri().unwrap_or_default(),
@@ -44,7 +44,7 @@ impl<'a> Identity<'a> {
         // RFC 2543 peers.
         out.push(2);
         push(out, self.uri);
-        for tag in [self.to_tag, self.from_tag] {
+        for tag in [self.to.tag(), self.from.tag()] {
             out.push(u8::from(tag.is_some()));
             push(out, tag.unwrap_or_default());
         }
@@ -57,7 +57,7 @@ impl<'a> Identity<'a> {
     /// Appends what two copies of one request have in common that came along
     /// different ways.
     pub(super) fn merge_key(&self, out: &mut Vec<u8>) {
-        push(out, self.from_tag.unwrap_or_default());
+        push(out, self.from.tag().unwrap_or_default());
         push(out, self.call_id);
         out.extend_from_slice(&self.cseq.number.to_be_bytes());
         push(out, self.cseq.method.as_bytes());
@@ -84,15 +84,20 @@ pub(super) fn hex(value: u64) -> [u8; 16] {
 }
 
 fn push(out: &mut Vec<u8>, part: &[u8]) {
-    out.extend_from_slice(&(part.len() as u64).to_be_bytes());
+    out.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
     out.extend_from_slice(part);
 }
 
 fn push_host(out: &mut Vec<u8>, via: &Via<'_>) {
-    let start = out.len();
-    via.host().write(out);
-    if let Some(host) = out.get_mut(start..) {
-        host.make_ascii_lowercase();
+    match via.host() {
+        Host::V4(ip) => out.extend_from_slice(&ip.octets()),
+        host => {
+            let start = out.len();
+            host.write(out);
+            if let Some(host) = out.get_mut(start..) {
+                host.make_ascii_lowercase();
+            }
+        }
     }
     out.push(0);
     out.extend_from_slice(&via.port().unwrap_or(0).to_be_bytes());

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
+use super::keys::Identity;
 use super::locate::is_host;
 use crate::config::ViaMaddr;
 use crate::flow::Flow;
@@ -26,37 +27,82 @@ pub(super) struct Marks {
     pub(super) end: usize,
 }
 
+/// The status line that [`finish_ok`] expects before the lines.
+pub(super) const OK: &[u8] = b"SIP/2.0 200 OK\r\n";
+
+/// Makes a 200 of the lines that [`copy_lines`] left at the end of `data`
+/// behind [`OK`].
+pub(super) fn finish_ok(data: &mut Vec<u8>, marks: &Marks, fields: &[u8], server: Option<&str>) {
+    data.truncate(marks.ids_end);
+    data.extend_from_slice(fields);
+    if let Some(server) = server {
+        HeadWriter::new(data).field(HeaderName::Server, server.as_bytes());
+    }
+    data.extend_from_slice(b"Content-Length: 0\r\n\r\n");
+}
+
+/// The values that answers repeat, of a request as it came.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Repeated<'a> {
+    from: Option<&'a [u8]>,
+    to: Option<&'a [u8]>,
+    call_id: Option<&'a [u8]>,
+}
+
+impl<'a> Repeated<'a> {
+    /// Those of a request that may be unsound.
+    pub(super) fn of(message: &'a Message<'_>) -> Self {
+        Self {
+            from: message.field(HeaderName::From, 0),
+            to: message.field(HeaderName::To, 0),
+            call_id: message.field(HeaderName::CallId, 0),
+        }
+    }
+}
+
+impl<'a> From<&Identity<'a>> for Repeated<'a> {
+    fn from(identity: &Identity<'a>) -> Self {
+        let (from, to) = (identity.from.as_bytes(), identity.to.as_bytes());
+        Self { from: Some(from), to: Some(to), call_id: Some(identity.call_id) }
+    }
+}
+
 /// Appends the lines of `message`, which came from `source`, that answers
 /// need. Absent ones are left out.
-pub(super) fn copy_lines(out: &mut Vec<u8>, message: &Message<'_>, via: &Via<'_>, source: SocketAddr) -> Marks {
+pub(super) fn copy_lines(
+    out: &mut Vec<u8>,
+    message: &Message<'_>,
+    repeated: &Repeated<'_>,
+    via: &Via<'_>,
+    source: SocketAddr,
+) -> Marks {
     let mut marks = Marks { start: out.len(), ..Marks::default() };
-    out.reserve_exact(size_of_lines(message));
-    for nth in 0.. {
-        let Some(line) = message.field(HeaderName::Via, nth) else { break };
-        let mut values = split_list(line);
-        let mut first = true;
+    let Repeated { from, to, call_id } = *repeated;
+    let cseq = message.field(HeaderName::CSeq, 0);
+    let top = message.field(HeaderName::Via, 0).unwrap_or_default();
+    // A name, a colon, a line break each; and what Via is stamped with.
+    let values = [Some(top), from, to, call_id, cseq].into_iter().flatten();
+    let size = values.fold(160usize, |size, value| size.saturating_add(value.len()));
+    out.reserve_exact(size);
+    out.extend_from_slice(b"Via: ");
+    via.write_received(out, source);
+    if top.len() > via.as_bytes().len() {
+        push_list(out, top, 1);
+    }
+    out.extend_from_slice(b"\r\n");
+    for line in (1..).map_while(|nth| message.field(HeaderName::Via, nth)) {
+        out.reserve_exact(line.len().saturating_add(16));
         out.extend_from_slice(b"Via: ");
-        if nth == 0 {
-            via.write_received(out, source);
-            values.next();
-            first = false;
-        }
-        for value in values {
-            if !core::mem::take(&mut first) {
-                // No blank: a list of nothing but commas gets no longer.
-                out.extend_from_slice(b",");
-            }
-            HeadWriter::new(out).raw(value);
-        }
+        push_list(out, line, 0);
         out.extend_from_slice(b"\r\n");
     }
-    let copy = |out: &mut Vec<u8>, name| {
-        if let Some(value) = message.field(name, 0) {
+    let copy = |out: &mut Vec<u8>, name, value| {
+        if let Some(value) = value {
             HeadWriter::new(out).field(name, value);
         }
     };
-    copy(out, HeaderName::From);
-    if let Some(to) = message.field(HeaderName::To, 0) {
+    copy(out, HeaderName::From, from);
+    if let Some(to) = to {
         let mut head = HeadWriter::new(out);
         head.begin(HeaderName::To);
         head.raw(to);
@@ -65,29 +111,32 @@ pub(super) fn copy_lines(out: &mut Vec<u8>, message: &Message<'_>, via: &Via<'_>
     } else {
         marks.to_end = out.len();
     }
-    copy(out, HeaderName::CallId);
-    copy(out, HeaderName::CSeq);
+    copy(out, HeaderName::CallId, call_id);
+    copy(out, HeaderName::CSeq, cseq);
     marks.ids_end = out.len();
-    for nth in 0.. {
-        let Some(line) = message.field(HeaderName::RecordRoute, nth) else { break };
+    for line in (0..).map_while(|nth| message.field(HeaderName::RecordRoute, nth)) {
+        out.reserve_exact(line.len().saturating_add(16));
         HeadWriter::new(out).field(HeaderName::RecordRoute, line);
     }
     marks.routes_end = out.len();
     if let Some(timestamp) = message.field(HeaderName::Timestamp, 0) {
         let sent = timestamp.split(|b| b.is_ascii_whitespace()).next().unwrap_or_default();
+        out.reserve_exact(sent.len());
         HeadWriter::new(out).raw(sent);
     }
     marks.end = out.len();
     marks
 }
 
-/// About how much [`copy_lines`] appends.
-fn size_of_lines(message: &Message<'_>) -> usize {
-    use HeaderName::{CSeq, CallId, From, RecordRoute, Timestamp, To};
-    let copied = |name| matches!(name, HeaderName::Via | From | To | CallId | CSeq | RecordRoute | Timestamp);
-    let lines = message.fields().filter(|field| copied(field.name));
-    // A name, a colon, a line break; and what Via is stamped with.
-    lines.fold(80usize, |size, field| size.saturating_add(field.value.len()).saturating_add(16))
+/// Appends the values of a list from the one at `first` on.
+fn push_list(out: &mut Vec<u8>, line: &[u8], first: usize) {
+    for (at, value) in split_list(line).enumerate().skip(first) {
+        if at > 0 {
+            // No blank: a list of nothing but commas gets no longer.
+            out.extend_from_slice(b",");
+        }
+        HeadWriter::new(out).raw(value);
+    }
 }
 
 /// A response to be written.

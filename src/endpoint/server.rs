@@ -6,7 +6,6 @@ use core::net::SocketAddr;
 use core::ops::Range;
 
 use bytes::Bytes;
-use hashbrown::HashTable;
 
 use super::connections::Way;
 use super::core::{Core, Out, Up};
@@ -14,11 +13,11 @@ use super::keys::Identity;
 use super::respond::{self, Marks, Response};
 use crate::Instant;
 use crate::agent::{OutResponse, Token};
-use crate::entropy::Entropy;
 use crate::flow::Flow;
 use crate::id::{Arena, RawId};
 use crate::io::{Sent, Transmit, TransmitId};
 use crate::machine::server_txn::{Again, Fired, State, Transaction};
+use crate::parts::PartedTable;
 use crate::time::earliest;
 use crate::timers::TimerHeap;
 use crate::wire::{Message, StatusCode, Transport};
@@ -40,6 +39,9 @@ pub(super) struct Server {
     pub(super) expires: Option<Instant>,
     /// The keys, then the lines copied from the request or the final response.
     pub(super) data: Vec<u8>,
+    /// By which the tables find it.
+    pub(super) key_hash: u64,
+    pub(super) merge_hash: u64,
     pub(super) key_end: usize,
     pub(super) merge_end: usize,
     pub(super) marks: Marks,
@@ -76,8 +78,8 @@ impl Server {
 #[derive(Debug, Clone)]
 pub(super) struct Servers {
     pub(super) list: Arena<Server>,
-    pub(super) by_key: HashTable<u32>,
-    pub(super) by_merge: HashTable<u32>,
+    pub(super) by_key: PartedTable<u32>,
+    pub(super) by_merge: PartedTable<u32>,
     pub(super) timers: TimerHeap,
     /// Answers that have not gone out yet.
     pub(super) unsent: u32,
@@ -87,8 +89,8 @@ impl Servers {
     pub(super) const fn new(capacity: u32) -> Self {
         Self {
             list: Arena::new(capacity),
-            by_key: HashTable::new(),
-            by_merge: HashTable::new(),
+            by_key: PartedTable::new(),
+            by_merge: PartedTable::new(),
             timers: TimerHeap::new(),
             unsent: 0,
         }
@@ -110,10 +112,17 @@ impl Servers {
         self.timers.peek().map(|(at, _)| at)
     }
 
-    fn find(&self, entropy: &Entropy, key: &[u8]) -> Option<u32> {
-        let same = |slot: &u32| self.list.at(*slot).is_some_and(|server| server.key() == key);
-        self.by_key.find(entropy.hash(&[key]), same).copied()
+    fn find(&self, key: &Key) -> Option<u32> {
+        let same = |slot: &u32| self.list.at(*slot).is_some_and(|server| server.key() == key.text);
+        self.by_key.find(key.hash, same).copied()
     }
+}
+
+/// What a request is looked up by.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Key {
+    text: Vec<u8>,
+    hash: u64,
 }
 
 fn token(id: RawId) -> Token {
@@ -121,14 +130,22 @@ fn token(id: RawId) -> Token {
 }
 
 impl Core {
-    /// The transaction of a request, or of the request with `method` that it
-    /// cancels.
-    pub(super) fn find_server(&mut self, identity: &Identity<'_>, method: &[u8]) -> Option<u32> {
-        let mut key = self.buffer();
-        identity.transaction_key(method, &mut key);
-        let found = self.servers.find(&self.entropy, &key);
-        self.recycle(key);
-        found
+    /// The key of the transaction of a request, or of the request with
+    /// `method` that it cancels.
+    pub(super) fn server_key(&mut self, identity: &Identity<'_>, method: &[u8]) -> Key {
+        let mut text = self.buffer();
+        identity.transaction_key(method, &mut text);
+        let hash = self.entropy.hash(&[&text]);
+        Key { text, hash }
+    }
+
+    /// The transaction of that key.
+    pub(super) fn find_server(&self, key: &Key) -> Option<u32> {
+        self.servers.find(key)
+    }
+
+    pub(super) fn drop_key(&mut self, key: Key) {
+        self.recycle(key.text);
     }
 
     /// Whether another transaction has a request of the same tag, Call-ID and
@@ -143,7 +160,7 @@ impl Core {
         found
     }
 
-    /// Opens the transaction of a request.
+    /// Opens the transaction of a request whose key is `key`.
     ///
     /// # Errors
     /// The status to answer with, statelessly: there is no room for it.
@@ -153,26 +170,30 @@ impl Core {
         flow: &Flow,
         message: &Message<'_>,
         identity: &Identity<'_>,
+        key: Key,
     ) -> Result<Token, StatusCode> {
         if self.servers.is_full() {
             return Err(StatusCode::SERVICE_UNAVAILABLE);
         }
-        let mut data = self.buffer();
-        identity.transaction_key(identity.cseq.method.as_bytes(), &mut data);
+        let Key { text: mut data, hash: key_hash } = key;
         let key_end = data.len();
-        let tag = if identity.to_tag.is_none() {
+        let tag = if identity.to.tag().is_none() {
             identity.merge_key(&mut data);
             Some(0..0)
         } else {
             None
         };
         let merge_end = data.len();
-        let marks = respond::copy_lines(&mut data, message, &identity.via, flow.remote);
+        // Where a request has a To tag, 200 is nearly always the answer: it is made in place.
+        if tag.is_none() {
+            data.extend_from_slice(respond::OK);
+        }
+        let marks = respond::copy_lines(&mut data, message, &identity.into(), &identity.via, flow.remote);
         if data.len() > MAX_DATA {
             return Err(StatusCode::MESSAGE_TOO_LARGE);
         }
         let (reply, backup) = respond::reply_to(flow, &identity.via, self.config.policy.via_maddr);
-        let server = Server {
+        let mut server = Server {
             machine: Transaction::new(now, flow.transport.is_reliable(), self.timers()),
             arrived: now,
             trying_at: None,
@@ -180,6 +201,8 @@ impl Core {
             backup,
             expires: None,
             data,
+            key_hash,
+            merge_hash: 0,
             key_end,
             merge_end,
             marks,
@@ -190,15 +213,18 @@ impl Core {
             cancelled: false,
             queued: false,
         };
-        let key_hash = self.entropy.hash(&[server.key()]);
-        let merge_hash = (merge_end > key_end).then(|| self.entropy.hash(&[server.merge_key()]));
+        let merges = merge_end > key_end;
+        if merges {
+            server.merge_hash = self.entropy.hash(&[server.merge_key()]);
+        }
+        let merge_hash = server.merge_hash;
         let id = self.servers.list.insert_with(|_| server).ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
-        let (list, entropy) = (&self.servers.list, &self.entropy);
-        let rehash = |slot: &u32| list.at(*slot).map_or(0, |server| entropy.hash(&[server.key()]));
+        let list = &self.servers.list;
+        let rehash = |slot: &u32| list.at(*slot).map_or(0, |server| server.key_hash);
         self.servers.by_key.insert_unique(key_hash, id.slot, rehash);
-        if let Some(hash) = merge_hash {
-            let rehash = |slot: &u32| list.at(*slot).map_or(0, |server| entropy.hash(&[server.merge_key()]));
-            self.servers.by_merge.insert_unique(hash, id.slot, rehash);
+        if merges {
+            let rehash = |slot: &u32| list.at(*slot).map_or(0, |server| server.merge_hash);
+            self.servers.by_merge.insert_unique(merge_hash, id.slot, rehash);
         }
         self.arm_server(id.slot);
         Ok(token(id))
@@ -240,18 +266,44 @@ impl Core {
     pub(super) fn respond(&mut self, now: Instant, response: &OutResponse, fields: &[u8]) {
         let timers = *self.timers();
         let Some(id) = self.server_of(response.token) else { return };
-        let mut out = self.buffer();
         let Some(server) = self.servers.list.get_mut(id) else { return };
         if server.answered || server.machine.respond(now, response.status.as_u16(), &timers).is_err() {
-            return self.recycle(out);
+            return;
         }
-        let fallback = super::keys::hex(self.entropy.hash(&[b"tag", server.key(), server.merge_key()]));
-        let stateless = response.stateless;
+        let in_place = server.tag.is_none()
+            && response.status == StatusCode::OK
+            && response.reason.is_none()
+            && !response.dialog_forming;
+        if in_place {
+            respond::finish_ok(&mut server.data, &server.marks, fields, self.config.user_agent.as_deref());
+        } else {
+            self.write_response(id, response, fields);
+        }
+        let Some(server) = self.servers.list.get_mut(id) else { return };
+        server.answered = true;
+        self.servers.unsent = self.servers.unsent.saturating_add(1);
+        server.once = response.stateless || server.machine.state() == State::Terminated;
+        if server.once {
+            // It lasts until it is written, or cannot be: Timer J is zero, or of no use.
+            server.expires = Some(now.saturating_add(timers.timer_f()));
+        }
+        self.arm_server(id.slot);
+        self.queue_server(id.slot);
+    }
+
+    /// Puts the response in the place of the lines from which it is made.
+    fn write_response(&mut self, id: RawId, response: &OutResponse, fields: &[u8]) {
+        let mut out = self.buffer();
+        let Some(server) = self.servers.list.get_mut(id) else { return };
         let minted = response.to_tag.map(|tag| tag.0.text());
+        let fallback;
         let to_tag = match (&server.tag, &minted) {
             (None, _) => None,
             (Some(_), Some(tag)) => Some(&tag[..]),
-            (Some(_), None) => Some(&fallback[..]),
+            (Some(_), None) => {
+                fallback = super::keys::hex(self.entropy.hash(&[b"tag", server.key(), server.merge_key()]));
+                Some(&fallback[..])
+            }
         };
         out.extend_from_slice(server.data.get(..server.merge_end).unwrap_or_default());
         let response = Response {
@@ -265,16 +317,7 @@ impl Core {
         let tag_at = response.write(&server.data, &server.marks, &mut out);
         server.tag = server.tag.as_ref().map(|_| tag_at);
         let old = core::mem::replace(&mut server.data, out);
-        server.answered = true;
-        self.servers.unsent = self.servers.unsent.saturating_add(1);
-        server.once = stateless || server.machine.state() == State::Terminated;
-        if server.once {
-            // It lasts until it is written, or cannot be: Timer J is zero, or of no use.
-            server.expires = Some(now.saturating_add(timers.timer_f()));
-        }
         self.recycle(old);
-        self.arm_server(id.slot);
-        self.queue_server(id.slot);
     }
 
     fn queue_server(&mut self, slot: u32) {
@@ -389,12 +432,11 @@ impl Core {
         if server.answered && !server.sent {
             self.servers.unsent = self.servers.unsent.saturating_sub(1);
         }
-        if let Ok(found) = self.servers.by_key.find_entry(self.entropy.hash(&[server.key()]), |s| *s == slot) {
+        if let Some(found) = self.servers.by_key.find_entry(server.key_hash, |s| *s == slot) {
             found.remove();
         }
-        let merge = self.entropy.hash(&[server.merge_key()]);
         if !server.merge_key().is_empty()
-            && let Ok(found) = self.servers.by_merge.find_entry(merge, |s| *s == slot)
+            && let Some(found) = self.servers.by_merge.find_entry(server.merge_hash, |s| *s == slot)
         {
             found.remove();
         }

@@ -38,8 +38,11 @@ pub(super) struct Unproven {
 
 fn hash(entropy: &Entropy, address: IpAddr) -> u64 {
     match address {
-        IpAddr::V4(ip) => entropy.hash(&[b"unproven", &ip.octets()]),
-        IpAddr::V6(ip) => entropy.hash(&[b"unproven", &ip.octets()]),
+        IpAddr::V4(ip) => entropy.hash_words(&[u64::from(ip.to_bits())]),
+        IpAddr::V6(ip) => {
+            let bits = ip.to_bits();
+            entropy.hash_words(&[(bits >> 64) as u64, (bits & u128::from(u64::MAX)) as u64])
+        }
     }
 }
 

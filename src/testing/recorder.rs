@@ -169,7 +169,7 @@ impl Recorder {
         w.put(&now);
         w.put(&request);
         #[cfg(feature = "digest")]
-        w.put(&request.credentials);
+        w.put(&request.more().credentials);
         #[cfg(not(feature = "digest"))]
         w.word(0);
         self.note(
@@ -216,7 +216,7 @@ fn get_subscribe(r: &mut Reader<'_>) -> Result<Subscribe, RestoreError> {
     let mut request: Subscribe = r.get()?;
     #[cfg(feature = "digest")]
     {
-        request.credentials = r.get()?;
+        request.more_mut().credentials = r.get()?;
     }
     #[cfg(not(feature = "digest"))]
     if r.word()? != 0 {

@@ -128,11 +128,11 @@ impl Agent {
         credentials: Credentials,
     ) -> Result<(), Misuse> {
         let record = self.subscriptions.get_mut(id.0).ok_or(Misuse::StaleId)?;
-        if record.intent.credentials.len() >= MAX_CREDENTIALS {
+        if record.intent.more().credentials.len() >= MAX_CREDENTIALS {
             return Err(Misuse::Limit);
         }
         let mut intent: Subscribe = (*record.intent).clone();
-        intent.credentials.insert(0, credentials);
+        intent.more_mut().credentials.insert(0, credentials);
         let intent = Arc::new(intent);
         let before = core::mem::replace(&mut record.intent, intent.clone());
         let mut trial = record.trial.take();
@@ -291,7 +291,7 @@ impl Agent {
             Subject::Watcher(_) => None,
         };
         let common = self.auth.credentials.clone();
-        let own = own.as_ref().map_or(&[][..], |intent| &intent.credentials);
+        let own = own.as_ref().map_or(&[][..], |intent| &intent.more().credentials);
         for (proxy, lines) in [false, true].into_iter().zip(lines) {
             let scope = scope(proxy, &to, &call_id);
             let suitable = |realm: &[u8]| own.iter().chain(common.iter()).find(|c| c.suit(realm));

@@ -24,6 +24,7 @@ use wallet::Wallet;
 
 /// A subscription's own credentials.
 pub(crate) type Keyring = Vec<Credentials>;
+pub(crate) const NO_KEYS: Keyring = Vec::new();
 
 /// What to do about a 401 or 407.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::held::Held;
 use crate::Instant;
-use crate::agent::message::{Origin, Token};
+use crate::agent::message::{Names, Origin, Token};
 use crate::agent::{Agent, Answer};
 use crate::digest::{Refusal, Secret, Verified};
 use crate::error::{DropReason, Handled, Misuse};
@@ -121,8 +121,8 @@ impl Agent {
         };
         let from = let_in(&held.origin, verified);
         let handled = match held.is_notify {
-            true => self.handle_notify(now, &from, held.token, &*held),
-            false => self.handle_subscribe(now, &from, held.token, &*held),
+            true => self.handle_notify(now, &from, held.token, (&*held, Names::of(&*held))),
+            false => self.handle_subscribe(now, &from, held.token, (&*held, Names::of(&*held))),
         };
         if let Handled::Dropped(reason) = handled {
             self.stats.drop(reason);

@@ -30,7 +30,7 @@ fn ranks<T>(arena: &Arena<T>) -> Vec<u32> {
 /// Which credentials a subscription has: no record holds them.
 fn put_credentials(w: &mut Writer<'_>, intent: &Subscribe) {
     if w.is(Mode::Exact) {
-        w.put(alloc::format!("{:?}", intent.credentials).as_str());
+        w.put(alloc::format!("{:?}", intent.more().credentials).as_str());
     }
 }
 
@@ -93,6 +93,7 @@ impl Agent {
             events,
             closing,
             drained,
+            media_types: _,
             stats: _,
         } = self;
         super::records::put_packages(w, packages, None);

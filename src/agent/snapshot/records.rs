@@ -2,13 +2,14 @@
 //! new field cannot be forgotten.
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use smallvec::SmallVec;
 
 use super::super::Agent;
-use super::super::auth::Keyring;
+use super::super::auth::NO_KEYS;
 use super::super::dialogs::{Dialog, DialogParts};
 use super::super::flows::FlowId;
 use super::super::list::{Link, Queue};
@@ -16,8 +17,8 @@ use super::super::resources::{Resource, ViewState};
 use super::super::response_routes::ResponseRoutes;
 use super::super::retry::Governor;
 use super::super::sharing::Name;
-use super::super::subscribe::Subscribe;
-use super::super::subscriptions::{Attempt, CALL_ID_LEN, Subscription};
+use super::super::subscribe::{More, Subscribe};
+use super::super::subscriptions::{Attempt, CALL_ID_LEN, ForkWindow, Subscription};
 use super::super::watchers::Watcher;
 use crate::codec::{Get, Mode, Put, ReadPackage, Reader, Table, Writer, put_list};
 use crate::error::RestoreError;
@@ -34,23 +35,10 @@ impl Put for Subscribe {
     /// Secrets are not written: a restored subscription is asked for them anew
     /// ([`Event::Challenge`](crate::Event::Challenge)), or uses the agent's.
     fn put(&self, w: &mut Writer<'_>) {
-        let Self {
-            resource,
-            event,
-            expires,
-            accept,
-            from,
-            route,
-            body,
-            fields,
-            flow,
-            auto_refresh,
-            auto_resubscribe,
-            user_data,
-            credentials: _,
-        } = self;
+        let Self { resource, event, expires, auto_refresh, auto_resubscribe, user_data, .. } = self;
+        let More { accept, from, route, body, fields, flow, credentials: _ } = self.more();
         w.put(resource);
-        w.put(event);
+        w.put(&**event);
         w.put(expires);
         w.put(accept);
         w.put(from);
@@ -66,21 +54,17 @@ impl Put for Subscribe {
 
 impl Get for Subscribe {
     fn get(r: &mut Reader<'_>) -> Result<Self, RestoreError> {
-        Ok(Self {
-            resource: r.get()?,
-            event: r.get()?,
-            expires: r.get()?,
+        let (resource, event, expires) = (r.get()?, r.get::<String>()?.into(), r.get()?);
+        let more = More {
             accept: r.get()?,
             from: r.get()?,
             route: r.get()?,
             body: r.get()?,
             fields: r.get()?,
             flow: r.get()?,
-            auto_refresh: r.get()?,
-            auto_resubscribe: r.get()?,
-            user_data: r.get()?,
-            credentials: Keyring::default(),
-        })
+            credentials: NO_KEYS,
+        };
+        Ok(Self::restored((resource, event, expires), more, (r.get()?, r.get()?, r.get()?)))
     }
 }
 
@@ -240,32 +224,17 @@ impl Agent {
     }
 
     pub(super) fn put_attempt(&self, w: &mut Writer<'_>, attempt: &Attempt) {
-        let Attempt {
-            root,
-            call_id,
-            nonce,
-            intent,
-            package,
-            template,
-            cseq,
-            window_open,
-            made_usage,
-            forks,
-            tags,
-            response_routes,
-            subscriptions: _,
-        } = attempt;
+        let Attempt { root, call_id, nonce, intent, package, cseq, window, made_usage, subscriptions: _ } = attempt;
         w.ident(root);
         w.ident(&call_id[..]);
         w.ident(nonce);
         w.put(&**intent);
         put_package(w, *package);
-        w.put(window_open);
-        if *window_open || !w.is(Mode::Behaviour) {
-            subscriber::put_as_it_is(template, w);
-        }
         w.ident(cseq);
         w.put(made_usage);
+        w.put(&window.is_some());
+        let Some(ForkWindow { template, forks, tags, response_routes }) = window.as_deref() else { return };
+        subscriber::put_as_it_is(template, w);
         w.put(forks);
         w.ident(tags);
         w.put(&response_routes.is_some());
@@ -280,21 +249,24 @@ impl Agent {
         let call_id: [u8; CALL_ID_LEN] = r.bytes()?.try_into().map_err(|_| RestoreError::Malformed)?;
         let (nonce, intent) = (r.get()?, Arc::new(r.get()?));
         let package = PackageIndex(get_package(r)?.index);
-        let window_open = r.get()?;
         Ok(Attempt {
             root,
             call_id,
             nonce,
             intent,
             package,
-            template: r.get()?,
             cseq: r.get()?,
-            window_open,
             made_usage: r.get()?,
-            forks: r.get()?,
-            tags: r.get()?,
-            response_routes: match r.get()? {
-                true => Some(Box::new(ResponseRoutes { tag: r.get()?, routes: r.get()? })),
+            window: match r.get()? {
+                true => Some(Box::new(ForkWindow {
+                    template: r.get()?,
+                    forks: r.get()?,
+                    tags: r.get()?,
+                    response_routes: match r.get()? {
+                        true => Some(Box::new(ResponseRoutes { tag: r.get()?, routes: r.get()? })),
+                        false => None,
+                    },
+                })),
                 false => None,
             },
             subscriptions: SmallVec::new(),
@@ -351,7 +323,10 @@ impl Agent {
         w.ident(seq);
         // A redirection is for one request, which no successor has.
         self.put_flow_if_any(w, destination.filter(|_| detour.is_none() || !w.is(Mode::Saved)));
-        w.put(document);
+        w.put(&document.is_some());
+        if let Some(document) = document {
+            w.put(&**document);
+        }
         w.put(last_reason);
         w.put(last_retry_after);
         w.put(retry_at);
@@ -376,6 +351,7 @@ impl Agent {
         let destination = r.get()?;
         let document: Option<Body> = r.get()?;
         self.check_bodies(document.iter())?;
+        let document = document.map(Box::new);
         let record = Subscription {
             machine,
             attempt: None,

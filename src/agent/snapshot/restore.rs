@@ -270,8 +270,8 @@ impl Agent {
     /// nor a subscription.
     pub(super) fn open_window(&mut self, slot: u32) {
         let Some(attempt) = self.attempts.at(slot) else { return };
-        if attempt.window_open {
-            let closes = attempt.template.fork_window().unwrap_or(self.now);
+        if let Some(window) = &attempt.window {
+            let closes = window.template.fork_window().unwrap_or(self.now);
             self.attempt_timers.set(slot, Some(closes));
         } else if attempt.subscriptions.is_empty() {
             self.attempts.remove(slot);

@@ -69,7 +69,7 @@ impl Agent {
     }
 
     pub(super) fn is_orphan(&self, id: RawId) -> bool {
-        self.attempts.get(id).is_some_and(|attempt| attempt.subscriptions.is_empty() && attempt.window_open)
+        self.attempts.get(id).is_some_and(|attempt| attempt.subscriptions.is_empty() && attempt.window.is_some())
     }
 }
 

@@ -123,9 +123,9 @@ fn attempts(agent: &Agent) {
         for slot in &attempt.subscriptions {
             assert_eq!(agent.subscriptions.at(*slot).and_then(|s| s.attempt), Some(id.slot));
         }
-        assert!(!attempt.subscriptions.is_empty() || attempt.window_open, "a leaked attempt");
+        assert!(!attempt.subscriptions.is_empty() || attempt.window.is_some(), "a leaked attempt");
         let timed = agent.attempt_timers.is_armed(id.slot);
-        assert!(!attempt.window_open || timed, "a window that never closes");
+        assert!(attempt.window.is_none() || timed, "a window that never closes");
     }
     for (id, subscription) in agent.subscriptions.iter() {
         match subscription.attempt {
@@ -145,7 +145,7 @@ fn resources(agent: &Agent) {
         live += u32::from(!resource.removed);
         assert!(!resource.removed || !resource.watchers.is_empty(), "a removed resource without watchers");
     }
-    assert_eq!(agent.resource_index.len(), live as usize);
+    assert_eq!(agent.resource_index.iter().count(), live as usize);
     let watched: usize = agent.resources.iter().map(|(_, r)| r.watchers.len()).sum();
     assert_eq!(watched, agent.watchers.len() as usize);
 }

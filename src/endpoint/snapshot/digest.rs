@@ -207,6 +207,9 @@ fn put_server(w: &mut Writer<'_>, server: &Server) {
         backup,
         expires,
         data,
+        // They follow from the keys.
+        key_hash: _,
+        merge_hash: _,
         key_end,
         merge_end,
         marks: Marks { start, to_end, ids_end, routes_end, end },
