@@ -39,6 +39,7 @@ pub struct Config {
     pub(crate) authentication: Option<Authentication>,
     pub(crate) user_agent: Option<String>,
     pub(crate) packages: Vec<PackageConfig>,
+    pub(crate) shard: Option<u8>,
 }
 
 impl Config {
@@ -60,6 +61,7 @@ impl Config {
             authentication: None,
             user_agent: None,
             packages: Vec::new(),
+            shard: None,
         })
     }
 
@@ -111,6 +113,14 @@ impl Config {
     /// Alone or shared; see [`Role`].
     pub const fn with_role(mut self, role: Role) -> Self {
         self.role = role;
+        self
+    }
+
+    /// One of several endpoints that share an address: its number among
+    /// [`Shards`](crate::Shards), which its tags and branches carry. They have
+    /// 56 unpredictable bits then, instead of 64.
+    pub const fn with_shard(mut self, number: u8) -> Self {
+        self.shard = Some(number);
         self
     }
 

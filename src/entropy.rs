@@ -30,6 +30,8 @@ pub(crate) struct Entropy {
     values: SipHasher24,
     tables: SipHasher24,
     counter: u64,
+    /// What the lowest byte of every nonce says.
+    shard: Option<u8>,
 }
 
 impl fmt::Debug for Entropy {
@@ -47,7 +49,7 @@ impl Entropy {
         // The domain keeps the values of two users of one seed apart.
         a[0] ^= domain;
         b[0] ^= domain;
-        Self { values: SipHasher24::new_with_key(&a), tables: SipHasher24::new_with_key(&b), counter: 0 }
+        Self { values: SipHasher24::new_with_key(&a), tables: SipHasher24::new_with_key(&b), counter: 0, shard: None }
     }
 
     /// How many values were taken.
@@ -74,6 +76,18 @@ impl Entropy {
         let mut hasher = self.values;
         hasher.write_u64(self.counter);
         hasher.finish()
+    }
+
+    /// The same, with nonces that carry the number of a shard.
+    pub(crate) const fn with_shard(mut self, shard: Option<u8>) -> Self {
+        self.shard = shard;
+        self
+    }
+
+    /// The unpredictable half of a [`Minted`]: 64 bits, 56 with a shard.
+    pub(crate) fn next_nonce(&mut self) -> u64 {
+        let nonce = self.next_u64();
+        self.shard.map_or(nonce, |shard| nonce & !0xff | u64::from(shard))
     }
 
     /// A value in `0..=u16::MAX`.
@@ -149,6 +163,12 @@ impl Minted {
             *first = self.role as u8;
         }
         out
+    }
+
+    /// The shard that minted it, if it is one of several.
+    pub(crate) fn shard(self) -> u8 {
+        let [.., shard] = self.nonce.to_be_bytes();
+        shard
     }
 
     pub(crate) fn write(self, out: &mut Vec<u8>) {

@@ -167,6 +167,7 @@ pub mod machine;
 pub mod manual;
 pub mod package;
 mod parts;
+mod shards;
 mod snapshot;
 mod stats;
 #[cfg(feature = "testing")]
@@ -197,6 +198,7 @@ pub use io::{
     StreamSummary, Transmit, TransmitId,
 };
 pub use package::{Body, EventPackage, Packages, View};
+pub use shards::Shards;
 pub use snapshot::{Progress, Restart, SnapshotWriter};
 pub use stats::Stats;
 #[cfg(feature = "std")]

@@ -10,13 +10,16 @@ pub mod event_loop {}
 #[doc = include_str!("../docs/embedding.md")]
 pub mod embedding {}
 
-#[doc = "[authentication.md]: crate::digest\n[event-loop.md]: crate::manual::event_loop\n[limits.md]: crate::manual::limits\n[states.md]: crate::machine\n\n"]
+#[doc = "[authentication.md]: crate::digest\n[event-loop.md]: crate::manual::event_loop\n[limits.md]: crate::manual::limits\n[scaling.md]: crate::manual::scaling\n[states.md]: crate::machine\n\n"]
 #[doc = include_str!("../docs/architecture.md")]
 pub mod architecture {}
 
 #[cfg(feature = "digest")]
 #[doc = include_str!("../docs/authentication.md")]
 pub mod authentication {}
+
+#[doc = include_str!("../docs/scaling.md")]
+pub mod scaling {}
 
 #[doc = include_str!("../docs/limits.md")]
 pub mod limits {}

@@ -141,7 +141,7 @@ impl Agent {
         };
         self.incoming_timers.set(id.0.slot, None);
         let Some(incoming) = self.incoming.remove(id.0.slot) else { return Err(Misuse::StaleId) };
-        let nonce = self.entropy.next_u64();
+        let nonce = self.entropy.next_nonce();
         let host = incoming.shares.and_then(|name| self.watchers.at(*self.members(name).first()?));
         let shared = host.map(|host| host.local_cseq);
         // Anywhere in the lowest part of the range: 2^31 are never reached (RFC 3261 section 8.1.1.5).

@@ -187,7 +187,7 @@ impl Agent {
         let limits = config.limits;
         Self {
             auth: auth::Auth::new(&config, seed, now),
-            entropy: Entropy::new(seed, 1),
+            entropy: Entropy::new(seed, 1).with_shard(config.shard),
             packages,
             now,
             locals: Locals { same_flow: config.policy.contact == crate::ContactFlow::Same, ..Locals::default() },

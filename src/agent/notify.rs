@@ -88,7 +88,8 @@ impl Agent {
         let attempt = self.attempts.at(attempt_slot).ok_or_else(no_dialog)?;
         let remote_tag = remote.tag().unwrap_or_default();
         // The key has to outlive a restart, which brings another seed.
-        let tag = || keyed_hash(attempt.nonce, remote_tag);
+        let key = attempt.nonce;
+        let tag = || keyed_hash(key, remote_tag);
         let known = attempt.subscriptions.iter().copied().find(|slot| {
             let dialog = self.subscriptions.at(*slot).and_then(|s| s.dialog.as_ref());
             dialog.is_some_and(|d| d.remote_tag() == remote_tag)
@@ -188,11 +189,11 @@ impl Agent {
             return Err(no_dialog());
         }
         subscription.remote_cseq = cseq;
-        if dialog.is_some()
-            && let Some(attempt) = self.attempts.at_mut(attempt_slot)
-            && let Some(window) = &mut attempt.window
-        {
-            window.tags.push(keyed_hash(attempt.nonce, remote_tag));
+        if dialog.is_some() {
+            let tag = tag();
+            if let Some(window) = self.attempts.at_mut(attempt_slot).and_then(|attempt| attempt.window.as_mut()) {
+                window.tags.push(tag);
+            }
         }
         let reason = state.reason.filter(|_| input.substate == Substate::Terminated);
         subscription.last_reason = reason.map(|reason| Box::new(owned_reason(reason)));

@@ -217,7 +217,7 @@ impl Agent {
             let digits = minted.get(MINTED_LEN.saturating_sub(part.len())..).unwrap_or_default();
             part.copy_from_slice(digits);
         }
-        let nonce = self.entropy.next_u64();
+        let nonce = self.entropy.next_nonce();
         let cseq = u32::from(self.entropy.next_u16());
         if self.attempts.is_full() {
             self.close_oldest_orphan();

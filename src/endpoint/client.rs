@@ -188,7 +188,7 @@ impl Core {
         let client = Client {
             request: request.id,
             method: request.method,
-            nonce: self.entropy.next_u64(),
+            nonce: self.entropy.next_nonce(),
             head,
             via_at: request.via_at,
             contact: request.contact,
@@ -356,7 +356,7 @@ impl Core {
     /// transaction of its own (3261-8.1.2-2).
     fn another_server(&mut self, now: Instant, slot: u32) {
         self.leave(slot);
-        let nonce = self.entropy.next_u64();
+        let nonce = self.entropy.next_nonce();
         let Some(client) = self.clients.list.at_mut(slot) else { return };
         client.flow = None;
         client.machine = None;

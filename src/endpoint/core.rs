@@ -89,7 +89,7 @@ impl Core {
     pub(super) fn new(config: Arc<Config>, seed: &Seed) -> Self {
         let limits = config.limits;
         Self {
-            entropy: Entropy::new(seed, 2),
+            entropy: Entropy::new(seed, 2).with_shard(config.shard),
             locals: Locals::default(),
             clients: Clients::new(limits.client_transactions),
             servers: Servers::new(limits.server_transactions),

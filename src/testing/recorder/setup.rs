@@ -47,7 +47,7 @@ fields!(Policy {
 fields!(machine::Timers { t1, t2, t4 });
 fields!(Timers { sip, decision, give_up, retry_floor, retry_cap, keep_alive });
 fields!(PackageConfig { name, min_expires, max_expires, default_expires, min_interval });
-fields!(Config { identity, timers, limits, policy, role, authentication, user_agent, packages });
+fields!(Config { identity, timers, limits, policy, role, authentication, user_agent, packages, shard });
 
 impl Put for Authentication {
     fn put(&self, w: &mut Writer<'_>) {
