@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use super::facts::{Facts, key};
 use super::invariant::{Invariant, Violation};
+use super::model::Model;
 use super::node::Store;
 use crate::event::SubscriptionState;
 use crate::{Endpoint, Event, Flow, Instant, StreamId};
@@ -112,6 +113,7 @@ pub(crate) struct Checkers {
     notifiers: BTreeMap<u64, usize>,
     violation: Option<Violation>,
     pub(crate) now: Option<Instant>,
+    model: Model,
 }
 
 impl Checkers {
@@ -149,6 +151,7 @@ impl Checkers {
         // What lost its end may be believed all the same.
         let torn = if mangled { [message, b"\r\n\r\n"].concat() } else { Vec::new() };
         let Some(facts) = Facts::read(message).or_else(|| Facts::read(&torn)) else { return };
+        self.model.delivered(node, watch.now.unwrap_or(now), &facts, mangled, stream);
         if facts.status >= 200 {
             let mut again = None;
             let branch = key(&[facts.branch]);
@@ -222,6 +225,22 @@ impl Checkers {
             self.notifiers.insert(key(&[facts.call_id, facts.from_tag, facts.to_tag]), node);
         }
         self.complain(node, broken);
+        let belief = self.model.sent(node, now, &facts, flow.stream.is_some());
+        self.complain(node, belief.map(|detail| (Invariant::Model, detail)));
+    }
+
+    /// Compares what a node believes with the reference model. How often.
+    pub(crate) fn compare(&mut self, node: usize, endpoint: &Endpoint) -> u64 {
+        let Some(watch) = self.nodes.get(node) else { return 0 };
+        let Some(now) = watch.now else { return 0 };
+        let dialog = |id| watch.seen.get(&id).and_then(|seen| seen.dialog);
+        match self.model.compare(node, now, endpoint, dialog) {
+            Ok(compared) => compared,
+            Err(detail) => {
+                self.complain(node, Some((Invariant::Model, detail)));
+                0
+            }
+        }
     }
 
     /// A node's application is told something.
@@ -263,6 +282,7 @@ impl Checkers {
 
     /// A node comes back after a crash.
     pub(crate) fn restarted(&mut self, node: usize, store: Store) {
+        self.model.restarted(node, store);
         let Some(watch) = self.nodes.get_mut(node) else { return };
         if store == Store::Intact {
             for leg in watch.legs.values_mut() {

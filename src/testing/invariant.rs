@@ -48,11 +48,13 @@ pub enum Invariant {
     NoPanic,
     /// A snapshot is taken up as it is, or refused as a whole.
     Restored,
+    /// Both sides believe what the reference model says.
+    Model,
 }
 
 impl Invariant {
     /// All rules.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::NotifyOrder,
         Self::NotifyOnce,
         Self::ForeignDialog,
@@ -72,6 +74,7 @@ impl Invariant {
         Self::SameBytes,
         Self::NoPanic,
         Self::Restored,
+        Self::Model,
     ];
 }
 
@@ -97,6 +100,7 @@ impl fmt::Display for Invariant {
             Self::SameBytes => "a retransmission repeats its bytes",
             Self::NoPanic => "no panic",
             Self::Restored => "a sound snapshot is restored, a spoiled one refused",
+            Self::Model => "every node believes what the reference model says",
         })
     }
 }

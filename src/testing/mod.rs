@@ -14,6 +14,7 @@ mod citizen;
 mod facts;
 mod invariant;
 mod log;
+mod model;
 mod net;
 mod node;
 mod ops;

@@ -37,12 +37,15 @@ struct Pair {
 
 impl<A: Application> World<A> {
     /// Looks at every node: subscriptions and watchers that are gone were told
-    /// to be over; a node that has had neither for 64*T1 has nothing else left.
+    /// to be over, and those that are there are as the reference model has it; a
+    /// node that has had neither for 64*T1 has nothing else left.
     pub fn check_nodes(&mut self) {
         for at in 0..self.nodes.len() {
             let Some(node) = self.nodes.get(at) else { continue };
             let Some(endpoint) = node.endpoint() else { continue };
             self.hub.checkers.present(at, endpoint);
+            let compared = self.hub.checkers.compare(at, endpoint);
+            self.hub.figures.believed = self.hub.figures.believed.saturating_add(compared);
             let ip = node.address().ip();
             // A clock that stood still or went back keeps its timers for longer.
             let idle = node.lively.max(self.hub.net.last_trouble(ip, ip));

@@ -83,6 +83,8 @@ pub struct Figures {
     pub told: u64,
     /// Comparisons of a watcher's document with the state that it watches.
     pub compared: u64,
+    /// Comparisons of what a node believes of a subscription with the reference model.
+    pub believed: u64,
     /// Published states among them, counted once for each watcher: none was
     /// lost whose path was up for 64*T1.
     pub states: u64,
@@ -110,6 +112,7 @@ impl Figures {
         self.messages = self.messages.saturating_add(other.messages);
         self.told = self.told.saturating_add(other.told);
         self.compared = self.compared.saturating_add(other.compared);
+        self.believed = self.believed.saturating_add(other.believed);
         self.states = self.states.saturating_add(other.states);
         self.beside = self.beside.saturating_add(other.beside);
         self.withheld = self.withheld.saturating_add(other.withheld);

@@ -71,8 +71,9 @@ fn swarm(hours: Duration) -> ExitCode {
         figures.restarts,
     );
     println!(
-        "documents compared {}, states arrived {}, compared beside a silent watcher {}",
-        figures.compared, figures.states, figures.beside
+        "documents compared {}, states arrived {}, compared beside a silent watcher {}, beliefs compared with the \
+         model {}",
+        figures.compared, figures.states, figures.beside, figures.believed
     );
     println!("transmissions withheld {}, watchers lost to that at most {}", figures.withheld, figures.unproven_lost);
     let faults: Vec<String> = Fault::ALL.iter().map(|f| format!("{f:?} {}", figures.faults.get(*f))).collect();

@@ -1,0 +1,328 @@
+//! The reference model: what RFC 6665 means a subscriber and a notifier to
+//! believe, said from what stood on the wire and when, and compared with what
+//! an endpoint believes.
+//!
+//! It knows nothing of how an endpoint works, nor of retransmissions, queues
+//! and timers. A **notifier** holds a subscription that it accepted, until the
+//! time it granted last or a NOTIFY of its own said terminated, in the state
+//! that NOTIFY told (sections 4.2.1, 4.2.2). A **subscriber** holds a dialog
+//! whose NOTIFY it accepted, in the state that the latest told, until the time
+//! that a NOTIFY or a 2xx told last, or a NOTIFY said terminated (sections
+//! 4.1.2, 4.1.3). Where the wire leaves room, such as a request without answer,
+//! the model says nothing.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use core::time::Duration;
+
+use super::facts::{Facts, key};
+use super::node::Store;
+use crate::machine::{notifier, subscriber};
+use crate::{Endpoint, Instant};
+
+/// Seconds are whole on the wire.
+const SECOND: Duration = Duration::from_secs(2);
+/// A message may wait for as long on a connection that is slow or opens.
+const STREAM: Duration = Duration::from_secs(60);
+/// As long as damaged messages may be believed: the longest subscription.
+const DAMAGE: Duration = Duration::from_secs(7_200);
+/// A dialog that has ended is remembered for so long.
+const MEMORY: Duration = Duration::from_secs(600);
+
+/// What a subscription is, in the words of Subscription-State.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    Pending,
+    Active,
+    Over,
+    /// A state that is none of RFC 6665's.
+    Other,
+}
+
+impl Told {
+    fn read(facts: &Facts<'_>) -> Self {
+        match facts.substate() {
+            b"pending" => Self::Pending,
+            b"active" => Self::Active,
+            b"terminated" => Self::Over,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// A subscription of somebody else, at its notifier.
+#[derive(Debug, Clone)]
+struct Granted {
+    /// The subscriber's tag.
+    tag: u64,
+    /// The SUBSCRIBE that was accepted last.
+    branch: u64,
+    until: Instant,
+    told: Told,
+    /// The NOTIFY that was sent last, until it is answered with 2xx.
+    open: Option<u64>,
+    slack: Duration,
+}
+
+/// A subscription of its own, at a subscriber.
+#[derive(Debug, Clone)]
+struct Held {
+    /// Of the latest NOTIFY that was accepted.
+    cseq: u32,
+    told: Told,
+    /// Until when, as the latest NOTIFY and the latest 2xx told.
+    notified: Option<Instant>,
+    answered: Option<Instant>,
+    /// When something was heard last.
+    heard: Instant,
+    slack: Duration,
+}
+
+/// What one node must believe.
+#[derive(Debug, Clone, Default)]
+struct Beliefs {
+    /// By Call-ID and tags, the node's own tag first.
+    granted: BTreeMap<u64, Granted>,
+    held: BTreeMap<u64, Held>,
+    /// NOTIFYs that came, by dialog and CSeq: their state and their time.
+    came: BTreeMap<(u64, u32), (Told, Option<u32>)>,
+    /// Nothing is claimed before: a damaged message was delivered.
+    unsure_until: Option<Instant>,
+}
+
+/// The model of all nodes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Model {
+    nodes: BTreeMap<usize, Beliefs>,
+}
+
+fn after(now: Instant, seconds: u32) -> Instant {
+    now + Duration::from_secs(seconds.into())
+}
+
+/// Whether a time is another than what was told, by more than `slack`.
+fn apart(a: Instant, b: Instant, slack: Duration) -> bool {
+    a > b + slack || b > a + slack
+}
+
+impl Model {
+    /// A message reaches a node.
+    pub(crate) fn delivered(&mut self, node: usize, now: Instant, facts: &Facts<'_>, mangled: bool, stream: bool) {
+        let beliefs = self.nodes.entry(node).or_default();
+        if mangled {
+            beliefs.unsure_until = Some(now + DAMAGE);
+        }
+        let own = key(&[facts.call_id, facts.to_tag, facts.from_tag]);
+        let answered = key(&[facts.call_id, facts.from_tag, facts.to_tag]);
+        if facts.is(b"NOTIFY") {
+            beliefs.came.insert((own, facts.cseq), (Told::read(facts), facts.state_expires()));
+            if let Some(held) = beliefs.held.get_mut(&own).filter(|_| stream) {
+                held.slack = STREAM;
+            }
+        } else if facts.answers(b"NOTIFY") {
+            let branch = key(&[facts.branch]);
+            if let Some(granted) = beliefs.granted.get_mut(&answered).filter(|granted| granted.open == Some(branch)) {
+                granted.open = granted.open.filter(|_| facts.status >= 300);
+            }
+        } else if facts.answers(b"SUBSCRIBE") && facts.status < 300 {
+            // The NOTIFY may still be on its way.
+            let nothing =
+                Held { cseq: 0, told: Told::Nothing, notified: None, answered: None, heard: now, slack: SECOND };
+            let held = beliefs.held.entry(answered).or_insert(nothing);
+            held.answered = facts.expires.map(|seconds| after(now, seconds));
+            held.heard = now;
+            held.slack = held.slack.max(if stream { STREAM } else { SECOND });
+        }
+    }
+
+    /// A node sends a message. What it may not say, if it does.
+    pub(crate) fn sent(&mut self, node: usize, now: Instant, facts: &Facts<'_>, stream: bool) -> Option<String> {
+        let beliefs = self.nodes.entry(node).or_default();
+        let slack = if stream { STREAM } else { SECOND };
+        let own = key(&[facts.call_id, facts.from_tag, facts.to_tag]);
+        let answered = key(&[facts.call_id, facts.to_tag, facts.from_tag]);
+        let branch = key(&[facts.branch]);
+        if facts.is(b"NOTIFY") {
+            // One that a node without memory speaks of is none of the model's.
+            let granted = beliefs.granted.get_mut(&own)?;
+            let again = granted.open == Some(branch);
+            granted.slack = granted.slack.max(slack);
+            granted.open = Some(branch);
+            return if again || beliefs.unsure_until.is_some_and(|until| now < until) {
+                None
+            } else {
+                granted.notify(now, facts)
+            };
+        }
+        if facts.answers(b"SUBSCRIBE") && facts.status < 300 && !facts.to_tag.is_empty() {
+            let until = after(now, facts.expires.unwrap_or(0));
+            let tag = key(&[facts.from_tag]);
+            let new = Granted { tag, branch: 0, until, told: Told::Nothing, open: None, slack };
+            let granted = beliefs.granted.entry(answered).or_insert(new);
+            // The same answer again grants nothing.
+            if core::mem::replace(&mut granted.branch, branch) != branch {
+                granted.until = until;
+            }
+            granted.slack = granted.slack.max(slack);
+        } else if facts.answers(b"NOTIFY") && facts.status < 300 {
+            let (told, expires) = beliefs.came.remove(&(answered, facts.cseq))?;
+            let nothing = Held { cseq: 0, told, notified: None, answered: None, heard: now, slack };
+            let held = beliefs.held.entry(answered).or_insert(nothing);
+            // A late answer to a NOTIFY that came twice tells nothing new.
+            if facts.cseq > held.cseq || held.told == Told::Nothing {
+                held.cseq = facts.cseq;
+                held.told = told;
+                held.notified = expires.map(|seconds| after(now, seconds)).or(held.notified);
+                held.heard = now;
+            }
+            held.slack = held.slack.max(slack);
+        }
+        None
+    }
+
+    /// A node comes back after a crash: without its memory, nothing that the
+    /// wire told it counts.
+    pub(crate) fn restarted(&mut self, node: usize, store: Store) {
+        let Some(beliefs) = self.nodes.get_mut(&node) else { return };
+        if store != Store::Intact {
+            *beliefs = Beliefs { unsure_until: beliefs.unsure_until, ..Beliefs::default() };
+        }
+        // What came just before may have been taken, and the answer lost.
+        beliefs.came.clear();
+    }
+
+    /// Compares what `endpoint` believes with what the wire told it. `dialog`
+    /// names the dialog of a subscription whose NOTIFY the application was told.
+    /// The number of comparisons, or where they differ.
+    pub(crate) fn compare(
+        &mut self,
+        node: usize,
+        now: Instant,
+        endpoint: &Endpoint,
+        dialog: impl Fn(u64) -> Option<u64>,
+    ) -> Result<u64, String> {
+        let Some(beliefs) = self.nodes.get_mut(&node) else { return Ok(0) };
+        beliefs.forget(now);
+        if beliefs.unsure_until.is_some_and(|until| now < until) {
+            return Ok(0);
+        }
+        let mut compared = 0u64;
+        for id in endpoint.watchers() {
+            let Ok(info) = endpoint.watcher(id) else { continue };
+            let Some(tag) = tag_of(info.from) else { continue };
+            let all = || beliefs.granted.values().filter(|granted| granted.tag == tag);
+            // It was accepted, but the answer waits; or the node lost its memory.
+            if all().next().is_none() {
+                continue;
+            }
+            compared = compared.saturating_add(1);
+            if !all().any(|granted| granted.allows(info.state, info.expires_at)) {
+                let known: alloc::vec::Vec<&Granted> = all().collect();
+                return Err(format!("{id} is {:?} until {}, but the wire says {known:?}", info.state, info.expires_at));
+            }
+        }
+        for granted in beliefs.granted.values().filter(|granted| granted.is_certain(now)) {
+            compared = compared.saturating_add(1);
+            let fits = |id| endpoint.watcher(id).is_ok_and(|info| tag_of(info.from) == Some(granted.tag));
+            if !endpoint.watchers().any(fits) {
+                return Err(format!("a subscription is not held that was granted: {granted:?}, it is {now}"));
+            }
+        }
+        for id in endpoint.subscriptions() {
+            let Ok(info) = endpoint.subscription(id) else { continue };
+            let Some(held) = dialog(id.as_u64()).and_then(|dialog| beliefs.held.get(&dialog)) else { continue };
+            if info.retry_at.is_some() {
+                continue;
+            }
+            compared = compared.saturating_add(1);
+            if !held.allows(info.state, info.expires_at, now) {
+                let (state, until) = (info.state, info.expires_at);
+                return Err(format!("{id} is {state:?} until {until:?}, but the wire says {held:?}"));
+            }
+        }
+        Ok(compared)
+    }
+}
+
+impl Granted {
+    /// The node tells its subscriber.
+    fn notify(&mut self, now: Instant, facts: &Facts<'_>) -> Option<String> {
+        let before = self.told;
+        self.told = Told::read(facts);
+        let seconds = facts.state_expires();
+        let until = after(now, seconds.unwrap_or(0));
+        let broken = match self.told {
+            Told::Over if seconds.is_some() => Some("an end with time left"),
+            Told::Over => None,
+            _ if before == Told::Over => Some("a live NOTIFY after the end"),
+            Told::Pending if before == Told::Active => Some("pending after active"),
+            _ if until > self.until + self.slack => Some("more time than was granted"),
+            _ => None,
+        };
+        // A notifier may shorten (section 4.2.2).
+        if self.told != Told::Over && until + SECOND < self.until {
+            self.until = until;
+        }
+        broken.map(|what| format!("{what}: {}, but {self:?}", String::from_utf8_lossy(facts.state)))
+    }
+
+    /// Whether a notifier may believe that.
+    fn allows(&self, state: notifier::State, until: Instant) -> bool {
+        match (state, self.told) {
+            // The NOTIFY that says so may not have left yet.
+            (notifier::State::Terminated, _) => true,
+            (_, Told::Over) => false,
+            (notifier::State::Pending, Told::Active) => false,
+            // A time that was shortened is told by a NOTIFY that may wait.
+            _ => until <= self.until + self.slack,
+        }
+    }
+
+    /// Whether the notifier must hold it: it was accepted, the latest NOTIFY was
+    /// taken, and its time has not come.
+    fn is_certain(&self, now: Instant) -> bool {
+        matches!(self.told, Told::Active | Told::Pending) && self.open.is_none() && now + self.slack < self.until
+    }
+}
+
+impl Held {
+    /// Whether a subscriber may believe that.
+    fn allows(&self, state: subscriber::State, until: Option<Instant>, now: Instant) -> bool {
+        let told = match state {
+            subscriber::State::Active => matches!(self.told, Told::Active | Told::Other),
+            subscriber::State::Pending => matches!(self.told, Told::Pending | Told::Other),
+            // What it waits for is another NOTIFY.
+            _ => return self.told != Told::Over,
+        };
+        let fits = |told: Option<Instant>| match (told, until) {
+            (Some(told), Some(until)) => !apart(told, until, self.slack),
+            _ => false,
+        };
+        let silent = self.notified.is_none() && self.answered.is_none();
+        let late = until.is_some_and(|until| until + self.slack < now);
+        told && !late && (silent || fits(self.notified) || fits(self.answered))
+    }
+}
+
+impl Beliefs {
+    /// Drops what can be compared with nothing any more.
+    fn forget(&mut self, now: Instant) {
+        self.granted.retain(|_, granted| now < granted.until + MEMORY);
+        self.held.retain(|_, held| {
+            let until = held.notified.max(held.answered).unwrap_or(held.heard);
+            now < until.max(held.heard) + MEMORY
+        });
+        if self.came.len() > 256 {
+            self.came.clear();
+        }
+    }
+}
+
+/// The key of the tag in the value of a From field.
+fn tag_of(from: &[u8]) -> Option<u64> {
+    let at = from.windows(5).rposition(|w| w == b";tag=")?;
+    let tag = from.get(at.saturating_add(5)..)?.split(|b| *b == b';').next()?;
+    Some(key(&[tag]))
+}
