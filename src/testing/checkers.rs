@@ -280,6 +280,21 @@ impl Checkers {
         seen.is_some_and(|seen| core::mem::replace(&mut seen.compared, document) != document)
     }
 
+    /// A node's endpoint has got this time: none that is earlier counts for it.
+    pub(crate) fn has_seen(&mut self, node: usize, now: Instant) {
+        if let Some(watch) = self.nodes.get_mut(node) {
+            watch.advance(now);
+        }
+    }
+
+    /// A node's life begins at `now`: a clock that was set back meanwhile moves
+    /// all that it remembers.
+    pub(crate) fn begins(&mut self, node: usize, now: Instant) {
+        if self.nodes.get(node).and_then(|watch| watch.now).is_some_and(|before| now < before) {
+            self.model.restarted(node, Store::Lost);
+        }
+    }
+
     /// A node comes back after a crash.
     pub(crate) fn restarted(&mut self, node: usize, store: Store) {
         self.model.restarted(node, store);

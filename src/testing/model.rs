@@ -124,7 +124,8 @@ impl Model {
         } else if facts.answers(b"NOTIFY") {
             let branch = key(&[facts.branch]);
             if let Some(granted) = beliefs.granted.get_mut(&answered).filter(|granted| granted.open == Some(branch)) {
-                granted.open = granted.open.filter(|_| facts.status >= 300);
+                // The first final answer counts; after a refusal nothing is certain.
+                granted.open = (facts.status >= 300).then_some(!branch);
             }
         } else if facts.answers(b"SUBSCRIBE") && facts.status < 300 {
             // The NOTIFY may still be on its way.
@@ -326,3 +327,6 @@ fn tag_of(from: &[u8]) -> Option<u64> {
     let tag = from.get(at.saturating_add(5)..)?.split(|b| *b == b';').next()?;
     Some(key(&[tag]))
 }
+
+#[cfg(test)]
+mod tests;

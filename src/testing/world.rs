@@ -462,6 +462,7 @@ impl<A: Application> World<A> {
         let now = node.clock.read(self.hub.now);
         let restored = saved.and_then(|saved| saved.restore(&node.blueprint, &mut self.hub.rng, now, self.hub.now));
         self.hub.checkers.restarted(at, store);
+        self.hub.checkers.begins(at, now);
         self.hub.figures.restarts = self.hub.figures.restarts.saturating_add(1);
         let detail = match (store, restored.is_some()) {
             (Store::Truncated, true) => "a spoiled snapshot was believed",
@@ -480,6 +481,9 @@ impl<A: Application> World<A> {
         let now = self.hub.now;
         let at = node;
         let Some(node) = self.nodes.get_mut(at) else { return };
+        if let Some(endpoint) = &node.endpoint {
+            self.hub.checkers.has_seen(at, endpoint.latest());
+        }
         let over = match fault {
             Fault::ClockStall => {
                 node.clock.stall(now, now + by);
