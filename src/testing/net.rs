@@ -67,7 +67,7 @@ pub enum Fault {
     Duplicate,
     /// A copy that comes much later.
     Replay,
-    /// A datagram that overtakes or is overtaken.
+    /// A datagram that overtakes an earlier one.
     Reorder,
     /// A datagram that is seconds late.
     Delay,
@@ -224,6 +224,8 @@ pub struct Network {
     /// When something last went wrong between two, or with one.
     trouble: BTreeMap<(IpAddr, IpAddr), Instant>,
     damage: BTreeMap<(IpAddr, IpAddr), Instant>,
+    /// When the last datagram from one to another arrives.
+    latest: BTreeMap<(SocketAddr, SocketAddr), Instant>,
     /// Tests put something here that must not be, to see that it is noticed.
     #[cfg(test)]
     pub(crate) meddle: Option<fn(&mut Datagram) -> Duration>,
@@ -251,6 +253,7 @@ impl Network {
             counts: FaultCounts([0; Fault::ALL.len()]),
             trouble: BTreeMap::new(),
             damage: BTreeMap::new(),
+            latest: BTreeMap::new(),
             #[cfg(test)]
             meddle: None,
         }
@@ -383,16 +386,17 @@ impl Network {
         for _ in 0..copies {
             let mut at = now + faults.latency;
             if !faults.jitter.is_zero() {
-                let more = self.rng.within(faults.jitter);
-                if more * 2 > faults.jitter {
-                    self.counts.add(Fault::Reorder);
-                }
-                at = at + more;
+                at = at + self.rng.within(faults.jitter);
             }
             if self.rng.chance(faults.tail) {
                 at = at + self.rng.within(Duration::from_secs(30));
                 self.harm(at, Fault::Delay, a, b);
             }
+            let latest = self.latest.entry((from, target)).or_insert(at);
+            if at < *latest {
+                self.counts.add(Fault::Reorder);
+            }
+            *latest = at.max(*latest);
             let mut copy = datagram.clone();
             if self.rng.chance(faults.corrupt) {
                 self.harm(now, Fault::Corrupt, a, b);

@@ -172,7 +172,7 @@ pub struct Weights([u16; KINDS]);
 
 impl Default for Weights {
     fn default() -> Self {
-        Self([14, 6, 4, 30, 5, 6, 3, 1, 3, 2, 2, 4, 2, 3, 6])
+        Self([14, 6, 4, 30, 5, 6, 3, 1, 5, 5, 5, 4, 2, 4, 6])
     }
 }
 
@@ -291,7 +291,7 @@ impl Step {
                     one_of(choices, &[Fault::ClockStall, Fault::ClockForward, Fault::ClockBack], Fault::ClockStall);
                 let by = match (fault, choices.below(20)) {
                     // Once in a while the clock of another age.
-                    (Fault::ClockForward, 0) => Duration::from_secs(u64::from(choices.below(u32::MAX)) / 64),
+                    (Fault::ClockForward, 0) => Duration::from_secs(u64::from(choices.below(u32::MAX))),
                     (Fault::ClockForward, _) => Duration::from_secs(u64::from(choices.below(7200))),
                     _ => Duration::from_millis(u64::from(choices.below(300_000))),
                 };

@@ -57,7 +57,8 @@ impl<A: Application> World<A> {
     /// Compares every active subscription's document with the state that its
     /// notifier holds, where nothing has gone wrong between them for 64*T1 and
     /// nothing was changed for `throttle` and 20 s. With `settled` only the
-    /// latter counts: all faults were over long ago.
+    /// latter counts, as all faults were over long ago; and no subscription is
+    /// active that its notifier does not know, or pending that it has approved.
     ///
     /// It is for packages that carry the state as it was set.
     pub fn check_documents(&mut self, throttle: Duration, settled: bool) {
@@ -83,19 +84,30 @@ impl<A: Application> World<A> {
 
     fn compare(&mut self, node: usize, id: SubscriptionId, throttle: Duration, settled: bool) -> Option<Pair> {
         let info = self.nodes.get(node)?.endpoint()?.subscription(id).ok()?;
-        if info.state != subscriber::State::Active || info.retry_at.is_some() {
+        let pending = info.state == subscriber::State::Pending && settled;
+        if info.state != subscriber::State::Active && !pending || info.retry_at.is_some() {
             return None;
         }
         let (notifier, own_tag, dialog) = self.hub.checkers.path(node, id.as_u64())?;
         let touched = self.touched_if_quiet(node, notifier, throttle, settled)?;
         let other = self.nodes.get(notifier)?.endpoint()?;
-        let (resource, view) = watched_with(other, own_tag)?;
-        let (told, published) = (info.document, other.state(resource, view));
+        let (published, unknown) = match watched_with(other, own_tag) {
+            Some((resource, view)) => (other.state(resource, view), false),
+            // It has had the time to find out.
+            None if settled && !pending => (None, true),
+            None => return None,
+        };
+        let told = info.document;
         let show = |body: Option<&crate::Body>| {
             body.map_or_else(|| "nothing".to_string(), |b| String::from_utf8_lossy(&b.data).into_owned())
         };
-        let wrong =
-            (told != published).then(|| format!("{id} holds {:?}, published is {:?}", show(told), show(published)));
+        let wrong = if unknown {
+            Some(format!("{id} is active, but its notifier does not know it"))
+        } else if pending {
+            Some(format!("{id} is pending, but its notifier has approved it"))
+        } else {
+            (told != published).then(|| format!("{id} holds {:?}, published is {:?}", show(told), show(published)))
+        };
         let state = key(&[published.map_or(b"", |body| &body.data[..])]);
         let beside = self.hub.checkers.has_silent(notifier, dialog, SILENT);
         Some(Pair { node, notifier, beside, state, recent: touched + TIMER_F > self.hub.now, wrong })

@@ -112,3 +112,23 @@ fn a_ladder_and_a_capture_show_what_was_said() {
     assert_eq!(pcap.len(), 24 + frames);
     assert_eq!(Invariant::NoSpin.to_string(), "no spin");
 }
+
+/// Each rule stands in the manual with the tests that break it, and they exist.
+#[test]
+fn every_rule_is_documented_with_its_proof() {
+    let manual = include_str!("../../docs/simulation.md");
+    let tests =
+        [include_str!("checkers/tests.rs"), include_str!("tests/doctored.rs"), include_str!("../../tests/sim/main.rs")]
+            .concat();
+    for rule in Invariant::ALL {
+        let start = format!("| {rule} |");
+        let row = manual.lines().find(|line| line.starts_with(&start));
+        let row = row.unwrap_or_else(|| panic!("no row for {rule:?}"));
+        let proofs = row.rsplit('|').nth(1).unwrap().split('`').skip(1).step_by(2);
+        for proof in proofs.clone() {
+            assert!(tests.contains(&format!("fn {proof}()")), "{proof}");
+        }
+        assert!(proofs.count() > 0, "{row}");
+    }
+    assert_eq!(manual.lines().filter(|line| line.starts_with("| ")).count(), Invariant::ALL.len() + 2);
+}

@@ -145,7 +145,18 @@ fn lost_state() {
     assert_eq!(broken(&world), Some(Invariant::LostState), "{:?}", world.violation());
 }
 
-/// Covers: 6665-4.2.2-1
+/// The notifier forgets a watcher, and the watcher does not find out.
+#[test]
+fn lost_state_of_a_subscription_that_nobody_serves() {
+    let mut world = three();
+    let fresh = world.nodes[0].blueprint.build(&mut Rng::new(1), world.hub.now);
+    **world.nodes[0].endpoint.as_mut().unwrap() = fresh;
+    world.check_documents(Duration::ZERO, false);
+    assert_sound(&world);
+    world.check_documents(Duration::ZERO, true);
+    assert_eq!(broken(&world), Some(Invariant::LostState), "{:?}", world.violation());
+}
+
 #[test]
 fn a_black_hole_delays_nobody() {
     let fate = |late: fn(&mut Datagram) -> Duration| {
