@@ -94,20 +94,20 @@ pub enum Store {
     Lost,
 }
 
-/// A stored endpoint: its snapshot, and what its clock showed.
+/// A stored endpoint: its snapshot, and the world's time.
 #[derive(Debug, Clone)]
 pub(crate) struct Saved {
     bytes: Vec<u8>,
-    at: Instant,
+    pub(crate) at: Instant,
 }
 
 impl Saved {
     /// The snapshot of an endpoint as it is, written in steps of a few records.
-    pub(crate) fn of(endpoint: &Endpoint, now: Instant) -> Self {
+    pub(crate) fn of(endpoint: &Endpoint, now: Instant, world: Instant) -> Self {
         let mut bytes = Vec::new();
         let mut writer = endpoint.snapshot(now, 16);
         while writer.step(endpoint, &mut bytes) == Progress::More {}
-        Self { bytes, at: now }
+        Self { bytes, at: world }
     }
 
     /// The same with its end missing, or with a bit turned over.
@@ -120,11 +120,18 @@ impl Saved {
         self
     }
 
-    /// The endpoint again; `None` when the snapshot is refused.
-    pub(crate) fn restore(&self, blueprint: &Blueprint, rng: &mut Rng, now: Instant) -> Option<Endpoint> {
+    /// The endpoint again; `None` when the snapshot is refused. Its age is told
+    /// as it is: whatever a node's clock shows, its driver has to know that.
+    pub(crate) fn restore(
+        &self,
+        blueprint: &Blueprint,
+        rng: &mut Rng,
+        now: Instant,
+        world: Instant,
+    ) -> Option<Endpoint> {
         let (config, packages) = (blueprint.config.clone(), blueprint.packages.clone());
         let restart = Restart::Fresh(rng.seed());
-        let mut endpoint = Endpoint::restore(config, packages, &self.bytes, now, now - self.at, &restart).ok()?;
+        let mut endpoint = Endpoint::restore(config, packages, &self.bytes, now, world - self.at, &restart).ok()?;
         blueprint.add_locals(&mut endpoint);
         Some(endpoint)
     }
@@ -137,6 +144,8 @@ pub struct Clock {
     offset: i64,
     /// The reading at which it stands, and until when.
     stalled: Option<(Instant, Instant)>,
+    /// What it showed when it was last set back, at most.
+    shown: Option<Instant>,
 }
 
 impl Clock {
@@ -168,8 +177,14 @@ impl Clock {
     }
 
     /// It is set back.
-    pub fn back(&mut self, by: Duration) {
+    pub fn back(&mut self, world: Instant, by: Duration) {
+        self.shown = self.shown.max(Some(self.read(world)));
         self.offset = self.offset.saturating_sub(nanos(by));
+    }
+
+    /// The world's time at which it will show more than ever before.
+    pub fn caught_up(&self, world: Instant) -> Instant {
+        self.shown.map_or(world, |shown| self.when(shown, world))
     }
 }
 
@@ -241,8 +256,11 @@ mod tests {
         clock.forward(Duration::from_secs(100));
         assert_eq!(clock.read(at(30)), at(130));
         assert_eq!(clock.when(at(140), at(30)), at(40));
-        clock.back(Duration::from_secs(120));
+        clock.back(at(30), Duration::from_secs(120));
         assert_eq!(clock.read(at(30)), at(10));
         assert_eq!(clock.when(at(140), at(30)), at(160));
+        assert_eq!(clock.caught_up(at(30)), at(150));
+        clock.back(at(40), Duration::from_secs(50));
+        assert_eq!(clock.caught_up(at(40)), at(200));
     }
 }

@@ -88,6 +88,34 @@ fn a_refresh_that_waits_for_a_stream_is_not_sent_after_the_end() {
     assert_sound(&world);
 }
 
+/// A restart from an old snapshot leaps over what a restart from a newer one has
+/// used, if it is told how old the snapshot is, whatever the clock shows.
+#[test]
+fn cseq_rises_over_restarts_whose_clock_was_set_back() {
+    let fate = |age_is_known: bool| {
+        let mut world = world(1, true, DOOR);
+        world.run_for(secs(400));
+        world.save(0);
+        world.set_clock(0, Fault::ClockBack, secs(295));
+        for (store, body) in [(Store::Intact, &b"open"[..]), (Store::Stale, b"ajar")] {
+            world.run_for(secs(100));
+            if !age_is_known {
+                world.nodes[0].saved.as_mut().unwrap().at = world.now() + secs(41);
+            }
+            world.crash(0, store, secs(41));
+            world.run_for(secs(50));
+            world.command(0, |_, endpoint, now| {
+                let door = endpoint.resources().next().unwrap();
+                endpoint.set_state(now, door, Body::from_static("text/plain", body)).unwrap();
+            });
+        }
+        world.run_for(secs(100));
+        world.violation().map(|violation| violation.invariant)
+    };
+    assert_eq!(fate(true), None);
+    assert_eq!(fate(false), Some(Invariant::CseqBack));
+}
+
 #[test]
 fn the_same_seed_gives_the_same_run_and_another_seed_another() {
     let trace = |seed| Scenario::new(seed, secs(1800)).run(false).figures;

@@ -418,7 +418,7 @@ impl<A: Application> World<A> {
         if let Some(node) = self.nodes.get_mut(node)
             && let Some(endpoint) = &node.endpoint
         {
-            node.saved = Some(Saved::of(endpoint, node.clock.read(self.hub.now)));
+            node.saved = Some(Saved::of(endpoint, node.clock.read(self.hub.now), self.hub.now));
         }
     }
 
@@ -430,8 +430,8 @@ impl<A: Application> World<A> {
         let Some(endpoint) = node.endpoint.take() else { return };
         let local = node.clock.read(now);
         let saved = match store {
-            Store::Intact => Some(Saved::of(&endpoint, local)),
-            Store::Truncated => Some(Saved::of(&endpoint, local).spoil(&mut self.hub.rng)),
+            Store::Intact => Some(Saved::of(&endpoint, local, now)),
+            Store::Truncated => Some(Saved::of(&endpoint, local, now).spoil(&mut self.hub.rng)),
             Store::Stale => node.saved.clone(),
             _ => None,
         };
@@ -457,7 +457,7 @@ impl<A: Application> World<A> {
         let Some(node) = self.nodes.get_mut(at) else { return };
         let Some((store, saved)) = node.pending.take() else { return };
         let now = node.clock.read(self.hub.now);
-        let restored = saved.and_then(|saved| saved.restore(&node.blueprint, &mut self.hub.rng, now));
+        let restored = saved.and_then(|saved| saved.restore(&node.blueprint, &mut self.hub.rng, now, self.hub.now));
         self.hub.checkers.restarted(at, store);
         self.hub.figures.restarts = self.hub.figures.restarts.saturating_add(1);
         let detail = match (store, restored.is_some()) {
@@ -487,8 +487,8 @@ impl<A: Application> World<A> {
                 now
             }
             Fault::ClockBack => {
-                node.clock.back(by);
-                now + by
+                node.clock.back(now, by);
+                node.clock.caught_up(now)
             }
             _ => return,
         };
