@@ -114,7 +114,8 @@ fn what_a_notifier_must_believe() {
     rig.delivered(&taken(2, 481));
     assert_eq!(rig.compare(&nobody), Ok(0));
     let _ = rig.sent(&notify(3, "terminated"));
-    assert!(rig.compare(&bob).unwrap_err().contains("is Active"));
+    let said = rig.compare(&bob).unwrap_err();
+    assert!(said.contains("is Active"), "{said}");
     // It believes in more than it granted.
     let mut rig = self::rig();
     let _ = rig.sent(&accepted(60));
