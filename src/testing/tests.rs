@@ -145,9 +145,13 @@ fn a_ladder_and_a_capture_show_what_was_said() {
 #[test]
 fn every_rule_is_documented_with_its_proof() {
     let manual = include_str!("../../docs/simulation.md");
-    let tests =
-        [include_str!("checkers/tests.rs"), include_str!("tests/doctored.rs"), include_str!("../../tests/sim/main.rs")]
-            .concat();
+    let tests = [
+        include_str!("checkers/tests.rs"),
+        include_str!("model/tests.rs"),
+        include_str!("tests/doctored.rs"),
+        include_str!("../../tests/sim/main.rs"),
+    ]
+    .concat();
     for rule in Invariant::ALL {
         let start = format!("| {rule} |");
         let row = manual.lines().find(|line| line.starts_with(&start));
