@@ -1,5 +1,7 @@
 //! Lies told to the model, each of which it has to notice.
 
+use alloc::vec::Vec;
+
 use alloc::string::String;
 use alloc::sync::Arc;
 
