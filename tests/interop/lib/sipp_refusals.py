@@ -43,6 +43,8 @@ HERE, MOVED, SPARE = ("sip:alice@[local_ip]:[local_port]", "sip:moved@[local_ip]
 
 
 def redirected(status, follow):
+    proxy = status.startswith("305")
+
     def build(n):
         n.subscribe()
         n.answer(status, f"Contact: <{SPARE}>;q=0.2, <{MOVED}>;q=0.9")
@@ -58,13 +60,17 @@ def redirected(status, follow):
             expect(uris == ["sip:moved", "sip:spare"], f"told {told['contacts']}")
             if follow:
                 watch.event("terminated", reason=None)
-                expect(sent(watch, "SUBSCRIBE")[1].start.startswith("SUBSCRIBE sip:moved@"), "not to the best one")
+                again = sent(watch, "SUBSCRIBE")[1]
+                uri, route = again.start.split()[1], again.get("Route") or ""
+                expect("sip:moved@" in (route if proxy else uri), "not to the best one")
+                expect(uri.startswith("sip:alice@") or not proxy, f"by a proxy, and yet to {uri}")
             else:
                 watch.event("terminated", status=int(status.split()[0]), will_retry=False)
 
         return verify
 
-    build.__doc__ = f"{status}: " + ("followed, the Contact with the highest q first." if follow else "told, and left to the program.")
+    followed = "the Contact with the highest q becomes a Route." if proxy else "followed, the Contact with the highest q first."
+    build.__doc__ = f"{status}: {followed if follow else 'told, and left to the program.'}"
     return build
 
 
