@@ -40,8 +40,9 @@ const TAIL_LEN: usize = 16;
 pub enum Restart {
     /// A new life, with a seed that was never used before: no identifier
     /// repeats, the CSeq numbers of every dialog leap by 65,536 and some 60 for
-    /// each second of downtime, and all connections are gone. This is for every start of a program, whatever
-    /// the age of the snapshot.
+    /// each second of downtime, and all connections are gone. This is for every
+    /// start of a program. Save anew after a start: the leaps of two starts may
+    /// add up to more than that from a snapshot older than both.
     Fresh(Seed),
     /// The same life, with the seed of the endpoint that was saved: given the
     /// same calls, it gives the same bytes. This is for a hot standby, whose

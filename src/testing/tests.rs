@@ -88,7 +88,7 @@ fn a_refresh_that_waits_for_a_stream_is_not_sent_after_the_end() {
     assert_sound(&world);
 }
 
-/// A restart from an old snapshot leaps over what a restart from a newer one has
+/// A restart from an old snapshot leaps over what one restart from a newer one has
 /// used, if it is told how old the snapshot is, whatever the clock shows.
 #[test]
 fn cseq_rises_over_restarts_whose_clock_was_set_back() {

@@ -474,6 +474,9 @@ impl<A: Application> World<A> {
         }
         let endpoint = restored.unwrap_or_else(|| node.blueprint.build(&mut self.hub.rng, now));
         self.hub.start(node, at, endpoint, store);
+        if store == Store::Intact && node.saved.as_mut().is_some_and(|saved| !saved.outlives_start()) {
+            self.save(at);
+        }
     }
 
     /// Sets a node's clock, and counts it as the fault that it is.
