@@ -83,7 +83,7 @@ fn known_and_unknown_resources_packages_and_users_look_the_same() {
     assert!(is(&server.feed(CLIENT, cancel.as_bytes())[0], "SIP/2.0 481"));
 }
 
-/// Covers: 3261-22.1-1, 3261-22.4-1, 7616-3.5-1, 3265-5.1-1
+/// Covers: 3261-22.1-1, 3261-22.4-1, 7616-3.5-1, 3265-5.1-1, 6665-6.1-1
 #[test]
 fn the_application_learns_who_it_is_and_the_client_that_it_is_us() {
     let mut pair = Pair::new(with_users());
