@@ -243,8 +243,8 @@ pub struct Limits {
     /// one source.
     pub watchers_per_source: u32,
     /// Subscriptions in one dialog, where
-    /// [`DialogSharing::Allow`] lets a peer have several; above it 503 with
-    /// Retry-After.
+    /// [`DialogSharing::Allow`] lets it have several; above it 503 with
+    /// Retry-After, or [`Misuse::Limit`](crate::Misuse::Limit).
     pub usages: u32,
     /// Resources; above it `add_resource` gives `Misuse::Limit`.
     pub resources: u32,
@@ -362,6 +362,8 @@ pub struct Policy {
     pub keep_alive: KeepAlive,
     /// What our Contact says of the flow of its request.
     pub contact: ContactFlow,
+    /// What a 502 to a request in a dialog says of the dialog.
+    pub bad_gateway: BadGateway,
 }
 
 impl Policy {
@@ -429,7 +431,8 @@ pub enum DialogSharing {
     /// 403 (RFC 6665 section 4.5.2).
     #[default]
     Refuse,
-    /// It may: the application is asked, as for any other. The
+    /// It may: the application is asked, as for any other; and so may we
+    /// ([`Subscribe::within`](crate::Subscribe::within)). The
     /// subscriptions share CSeq, route set and remote target; each has its own
     /// state, and the dialog lives as long as one is left.
     Allow,
@@ -538,6 +541,18 @@ pub enum ContactFlow {
     /// (RFC 5626 section 4.3), for user agents behind an edge proxy that knows
     /// it. A GRUU says so by itself and goes without.
     Same,
+}
+
+/// What a 502 in a dialog ends, where RFC 6665 and RFC 5057 differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum BadGateway {
+    /// That request: RFC 6665 section 4.1.2.2 does not name it among the codes
+    /// that end a subscription.
+    #[default]
+    Keep,
+    /// The dialog (RFC 5057 section 5.1), with all subscriptions in it.
+    EndDialog,
 }
 
 /// What becomes of a message that is not about subscriptions.

@@ -181,8 +181,9 @@ pub mod wire;
 
 pub use agent::{Agent, Close, Decision, IncomingRef, ResourceKey, Scope, StateSet, Subscribe};
 pub use config::{
-    Authentication, Config, ContactFlow, Delivery, Dialect, DialogSharing, FlowGone, KeepAlive, Limits, MissingState,
-    NotifyTimeout, PackageConfig, Policy, Role, RouteSet, Timers, Undecided, UnknownResource, Unproven, ViaMaddr,
+    Authentication, BadGateway, Config, ContactFlow, Delivery, Dialect, DialogSharing, FlowGone, KeepAlive, Limits,
+    MissingState, NotifyTimeout, PackageConfig, Policy, Role, RouteSet, Timers, Undecided, UnknownResource, Unproven,
+    ViaMaddr,
 };
 pub use endpoint::Endpoint;
 pub use entropy::Seed;

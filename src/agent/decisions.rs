@@ -40,6 +40,10 @@ pub struct IncomingRef<'a> {
     pub expires: u32,
     /// The body.
     pub body: Option<&'a Body>,
+    /// Its Contact URI: where NOTIFYs would go. A watcher of the same resource
+    /// with the same target and From is that device before it was restarted,
+    /// and may be ended with [`Agent::terminate`].
+    pub target: &'a [u8],
     /// A watcher in whose dialog it came, from a peer of RFC 3265
     /// ([`DialogSharing::Allow`](crate::DialogSharing)).
     pub shares: Option<WatcherId>,
@@ -91,6 +95,7 @@ impl Agent {
             flow: incoming.flow,
             expires: incoming.expires,
             body: incoming.body.as_ref(),
+            target: incoming.dialog.target(),
             shares: incoming.shares.and_then(|name| self.watchers.id_at(*self.members(name).first()?)).map(WatcherId),
         })
     }

@@ -15,6 +15,7 @@ mod dialogs;
 mod explain;
 mod fanout;
 mod flows;
+mod forks;
 mod incoming;
 mod list;
 mod locals;
@@ -31,6 +32,7 @@ mod sources;
 mod subscribe;
 mod subscriptions;
 mod watchers;
+mod within;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;

@@ -2,6 +2,7 @@
 //! subscription learns of it.
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -17,7 +18,7 @@ use crate::event::{Event, Reason, SubscriptionState};
 use crate::id::SubscriptionId;
 use crate::machine::subscriber::{Delivery, NotifyIn};
 use crate::machine::{ReasonCode, Substate};
-use crate::package::{Body, Forking};
+use crate::package::{Body, Forking, PackageIndex};
 use crate::wire::{self, HeaderName, MessageView, StatusCode, read};
 use crate::{Instant, MissingState};
 
@@ -88,13 +89,9 @@ impl Agent {
         let attempt = self.attempts.at(attempt_slot).ok_or_else(no_dialog)?;
         let remote_tag = remote.tag().unwrap_or_default();
         // The key has to outlive a restart, which brings another seed.
-        let key = attempt.nonce;
-        let tag = || keyed_hash(key, remote_tag);
-        let known = attempt.subscriptions.iter().copied().find(|slot| {
-            let dialog = self.subscriptions.at(*slot).and_then(|s| s.dialog.as_ref());
-            dialog.is_some_and(|d| d.remote_tag() == remote_tag)
-        });
-        let place = match known {
+        let tag = || keyed_hash(attempt.nonce, remote_tag);
+        let members = self.of_dialog(&attempt.subscriptions, remote_tag);
+        let place = match members.first().copied() {
             Some(slot) => {
                 let subscription = self.subscriptions.at(slot).ok_or_else(no_dialog)?;
                 if cseq <= subscription.remote_cseq {
@@ -103,10 +100,9 @@ impl Agent {
                     answer.retry_after(0);
                     return Err(answer);
                 }
-                if !is_own {
-                    return Err(no_dialog());
-                }
-                Place::Known(slot)
+                let alone = members.len() == 1 && text == Some(subscription.intent.event.as_bytes());
+                let named = || self.partner_for(&members, text.unwrap_or_default());
+                Place::Known(if alone { Some(slot) } else { named() }.ok_or_else(no_dialog)?)
             }
             None if !is_own || attempt.window.as_ref().is_none_or(|window| window.tags.contains(&tag())) => {
                 return Err(no_dialog());
@@ -134,7 +130,14 @@ impl Agent {
             (Contact::Absent, _) if state.substate == wire::Substate::Terminated => None,
             (Contact::Absent | Contact::Bad, _) => return Err(Answer::new(StatusCode::BAD_REQUEST)),
         };
-        let body = self.notify_body(message, attempt)?;
+        let (package, asked) = match place {
+            Place::Known(slot) => {
+                let record = self.subscriptions.at(slot).ok_or_else(no_dialog)?;
+                (record.package, record.intent.more().accept.as_slice())
+            }
+            Place::First(_) | Place::Fork(_) => (attempt.package, attempt.intent.more().accept.as_slice()),
+        };
+        let body = self.notify_body(message, package, asked)?;
         if self.events_full() {
             return Err(self.overload());
         }
@@ -189,18 +192,24 @@ impl Agent {
             return Err(no_dialog());
         }
         subscription.remote_cseq = cseq;
-        if dialog.is_some() {
-            let tag = tag();
-            if let Some(window) = self.attempts.at_mut(attempt_slot).and_then(|attempt| attempt.window.as_mut()) {
-                window.tags.push(tag);
-            }
+        if dialog.is_none() {
+            subscription.governor.established();
+            self.in_step(slot);
+        }
+        let subscription = self.subscriptions.at_mut(slot).ok_or_else(no_dialog)?;
+        if dialog.is_some()
+            && let Some(attempt) = self.attempts.at_mut(attempt_slot)
+            && let Some(window) = &mut attempt.window
+        {
+            window.tags.push(keyed_hash(attempt.nonce, remote_tag));
         }
         let reason = state.reason.filter(|_| input.substate == Substate::Terminated);
         subscription.last_reason = reason.map(|reason| Box::new(owned_reason(reason)));
         if let Some(dialog) = dialog {
             // RFC 6665 section 4.4.1: this NOTIFY makes the dialog, unless it also ends it.
             if input.substate != Substate::Terminated {
-                self.establish(now, slot, attempt_slot, dialog, from);
+                self.establish(slot, attempt_slot, dialog, from);
+                self.supersede(now, slot, attempt_slot);
             }
         } else if let Some(target) = target {
             self.retarget_subscription(slot, target);
@@ -232,7 +241,8 @@ impl Agent {
         }
         let package = self.packages.get(attempt.package)?;
         let taken = attempt.made_usage && package.forking() == Forking::FirstOnly;
-        let full = attempt.subscriptions.len() >= self.config.limits.forks as usize
+        let dialogs = attempt.subscriptions.iter().filter(|slot| !self.is_guest(**slot)).count();
+        let full = dialogs >= self.config.limits.forks as usize
             || attempt.window.as_ref().is_none_or(|window| window.forks >= self.config.limits.forks)
             || self.subscriptions.is_full();
         (!taken && !full && !closing).then_some(Place::Fork(attempt_slot))
@@ -242,7 +252,8 @@ impl Agent {
     fn notify_body<'m, V: MessageView + ?Sized>(
         &self,
         message: &'m V,
-        attempt: &Attempt,
+        package: PackageIndex,
+        asked: &[String],
     ) -> Result<Option<(&'m str, &'m [u8])>, Answer> {
         let data = message.body();
         if data.is_empty() {
@@ -251,8 +262,7 @@ impl Agent {
         if data.len() > self.config.limits.body as usize {
             return Err(Answer::new(StatusCode::REQUEST_ENTITY_TOO_LARGE));
         }
-        let own: &[&str] = self.packages.get(attempt.package).map_or(&[], |p| p.notify_bodies());
-        let asked = &attempt.intent.more().accept;
+        let own: &[&str] = self.packages.get(package).map_or(&[], |p| p.notify_bodies());
         let fits = |media: &wire::MediaType<'_>| match (asked.is_empty(), own.is_empty()) {
             (false, _) => asked.iter().any(|a| {
                 wire::AcceptRange::parse(a.as_bytes()).is_ok_and(|range| range.q() > 0 && media.matches(&range))

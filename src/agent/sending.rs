@@ -34,6 +34,10 @@ impl Agent {
         while let Some(id) = self.senders.pop_front() {
             let Some(record) = self.subscriptions.get_mut(id) else { continue };
             record.queued = false;
+            if self.partner_sends(id.slot) {
+                continue;
+            }
+            let Some(record) = self.subscriptions.get_mut(id) else { continue };
             let timers = self.config.timers.sip;
             let out = record.machine.poll_subscribe(now, &timers);
             if let Some(out) = out
@@ -64,18 +68,22 @@ impl Agent {
             attempt.cseq = attempt.cseq.saturating_add(1);
         }
         let (call_id, cseq) = (attempt.call_id, attempt.cseq);
-        if matches!(out.kind, Kind::Initial | Kind::Fetch) {
-            let template = self.subscriptions.get(id)?.machine;
+        if !in_dialog && matches!(out.kind, Kind::Initial | Kind::Fetch) {
+            let record = self.subscriptions.get_mut(id)?;
+            let (template, older) = (record.machine, record.older.take());
             match &mut attempt.window {
                 Some(window) => window.template = template,
                 None => {
                     let (tags, response_routes) = (SmallVec::new(), None);
-                    attempt.window = Some(Box::new(ForkWindow { template, forks: 0, tags, response_routes }));
+                    attempt.window = Some(Box::new(ForkWindow { template, forks: 0, tags, response_routes, older }));
                 }
             }
             self.attempt_timers.set(attempt_slot, template.fork_window());
         }
         let start = head.len();
+        if in_dialog {
+            self.in_step(id.slot);
+        }
         let record = self.subscriptions.get(id)?;
         let mut placed = match &record.dialog {
             Some(dialog) => {

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use crate::error::Misuse;
 use crate::flow::Flow;
+use crate::id::RawId;
 use crate::package::Body;
 use crate::wire::{AcceptRange, Event, UriBuf, is_token};
 
@@ -44,6 +45,8 @@ pub(crate) struct More {
     pub(crate) body: Option<Body>,
     pub(crate) fields: Vec<(String, String)>,
     pub(crate) flow: Option<Flow>,
+    /// In whose dialog.
+    pub(crate) within: Option<RawId>,
     /// For whoever challenges its SUBSCRIBEs.
     pub(crate) credentials: super::auth::Keyring,
 }
@@ -56,6 +59,7 @@ impl More {
         body: None,
         fields: Vec::new(),
         flow: None,
+        within: None,
         credentials: super::auth::NO_KEYS,
     };
 }

@@ -20,7 +20,7 @@ use crate::entropy::{MINTED_LEN, Minted, Role};
 use crate::error::{Failure, Misuse};
 use crate::event::{Event, Reason, TimerKind};
 use crate::id::{RawId, SubscriptionId};
-use crate::machine::responses::{SubscribeEffect, subscribe_effect};
+use crate::machine::responses::{SubscribeEffect, is_fatal};
 use crate::machine::subscriber::{self, Outcome, SubscribeResult};
 use crate::package::{Body, PackageIndex};
 use crate::time::earliest;
@@ -61,6 +61,8 @@ pub(crate) struct ForkWindow {
     pub(super) tags: SmallVec<[u64; 1]>,
     /// Only where [`RouteSet`](crate::RouteSet) says so.
     pub(super) response_routes: Option<Box<ResponseRoutes>>,
+    /// The attempt before, whose forks may live on.
+    pub(super) older: Option<RawId>,
 }
 
 const _: () = assert!(size_of::<Attempt>() <= 96);
@@ -95,6 +97,8 @@ pub(crate) struct Subscription {
     pub(super) governor: Governor,
     pub(super) user_data: u64,
     pub(super) queued: bool,
+    /// The attempt that it left, until the next one.
+    pub(super) older: Option<RawId>,
     /// How its latest request does with those who challenge it.
     pub(super) trial: Option<Box<super::auth::Trial>>,
     /// Where its latest request was redirected to.
@@ -157,7 +161,7 @@ impl Agent {
         if self.subscriptions.is_full() {
             return Err(Misuse::Limit);
         }
-        let destination = match request.more().flow {
+        let destination = match request.more().flow.filter(|_| request.more().within.is_none()) {
             Some(flow) => Some(self.flows.intern(&self.entropy, flow).ok_or(Misuse::Limit)?),
             None => None,
         };
@@ -181,9 +185,13 @@ impl Agent {
             retry_at: None,
             governor: Governor::default(),
             queued: false,
+            older: None,
             trial: None,
             detour: None,
         };
+        if let Some(other) = record.intent.more().within {
+            return self.subscribe_within(now, other, record);
+        }
         let id = self.subscriptions.insert_with(|_| record).ok_or(Misuse::Limit)?;
         if let Some(flow) = destination {
             self.use_flow(flow, Subject::Subscription(id));
@@ -305,7 +313,7 @@ impl Agent {
             self.give_up_retry(id.0.slot);
             return Ok(());
         }
-        let attempt = record.attempt;
+        let attempt = record.attempt.filter(|_| !self.is_guest(id.0.slot));
         let mut slots: SmallVec<[u32; 2]> = SmallVec::from_slice(&[id.0.slot]);
         if scope == Scope::AllForks
             && let Some(attempt) = attempt.and_then(|slot| self.attempts.at_mut(slot))
@@ -315,6 +323,7 @@ impl Agent {
             if let Some(window) = &mut attempt.window {
                 let _ = window.template.unsubscribe(now);
             }
+            slots.retain(|slot| !self.is_guest(*slot));
         }
         let mut any = false;
         for slot in slots {
@@ -343,6 +352,8 @@ impl Agent {
         status: StatusCode,
         message: &V,
     ) {
+        let code = status.as_u16();
+        let effect = self.subscribe_effect(code);
         let Some(record) = self.subscriptions.get_mut(id) else { return };
         if record.open != Some(seq) {
             return;
@@ -353,8 +364,7 @@ impl Agent {
         let in_dialog = record.dialog.is_some();
         let expires = read::expires(message).filter(|_| own);
         let retry_after = read::retry_after(message).map(|r| r.seconds);
-        let code = status.as_u16();
-        let result = match subscribe_effect(code) {
+        let result = match effect {
             _ if status.is_provisional() => SubscribeResult::Provisional,
             SubscribeEffect::Accepted => SubscribeResult::Accepted { expires },
             SubscribeEffect::NoNotify => SubscribeResult::NoNotify { expires },
@@ -367,7 +377,7 @@ impl Agent {
             record.last_retry_after = retry_after;
         }
         let whose = Subject::Subscription(id);
-        let result = match subscribe_effect(code) {
+        let result = match effect {
             SubscribeEffect::Challenge => match self.challenged(now, whose, status, message) {
                 Verdict::Retry => SubscribeResult::Retrying,
                 Verdict::Wait => return self.rearm_subscription(id.slot),
@@ -376,7 +386,7 @@ impl Agent {
             // The longer request that follows is the same one still.
             SubscribeEffect::TooBrief => result,
             _ if status.is_provisional() => result,
-            effect => {
+            _ => {
                 self.trial_over(whose);
                 let elsewhere = match effect {
                     SubscribeEffect::Redirect => self.redirected(whose, status, message),
@@ -394,8 +404,15 @@ impl Agent {
             self.take_info(whose, message);
         }
         let timers = self.config.timers.sip;
+        let partners = self.partners(id.slot);
         let Some(record) = self.subscriptions.get_mut(id) else { return };
-        record.machine.handle_subscribe_result(now, result, &timers);
+        let failed = matches!(result, SubscribeResult::Failed { .. });
+        let lost = failed && in_dialog && own && effect == SubscribeEffect::EndDialog;
+        if lost && !is_fatal(code) {
+            record.machine.handle_dialog_lost(code, retry_after);
+        } else {
+            record.machine.handle_subscribe_result(now, result, &timers);
+        }
         let again = matches!(result, SubscribeResult::Retrying | SubscribeResult::TooBrief { .. });
         if !(status.is_provisional() || (again && record.machine.wants_subscribe())) {
             self.detour_over(whose);
@@ -413,6 +430,10 @@ impl Agent {
             self.retarget_subscription(id.slot, target);
         }
         self.settle_with_status(now, id.slot, Some(status));
+        if lost {
+            self.dialog_lost(now, &partners, status, retry_after);
+        }
+        self.wake_partners(&partners);
     }
 
     pub(super) fn subscribe_failed(&mut self, now: Instant, id: RawId, seq: u32, why: Failure) {
@@ -421,6 +442,8 @@ impl Agent {
         if record.open != Some(seq) {
             return;
         }
+        let partners = self.partners(id.slot);
+        let Some(record) = self.subscriptions.get_mut(id) else { return };
         record.open = None;
         record.last_retry_after = None;
         record.trial = None;
@@ -439,10 +462,11 @@ impl Agent {
             self.flows.release(&self.entropy, old);
         }
         self.settle_subscription(now, id.slot);
+        self.wake_partners(&partners);
     }
 
     /// A NOTIFY made this subscription's dialog (RFC 6665 section 4.4.1).
-    pub(super) fn establish(&mut self, _now: Instant, slot: u32, attempt: u32, dialog: Dialog, from: &Origin) {
+    pub(super) fn establish(&mut self, slot: u32, attempt: u32, dialog: Dialog, from: &Origin) {
         let Some(attempt) = self.attempts.at_mut(attempt) else { return };
         attempt.made_usage = true;
         let cseq = attempt.cseq;
@@ -461,51 +485,19 @@ impl Agent {
         }
     }
 
-    /// A further fork of an attempt, at the moment of its first NOTIFY.
-    pub(super) fn fork(&mut self, now: Instant, attempt_slot: u32) -> Option<u32> {
-        let jitter = self.entropy.next_u16();
-        let attempt = self.attempts.at_mut(attempt_slot)?;
-        let mut machine =
-            subscriber::Subscription::fork(now, &attempt.window.as_ref()?.template, &self.config.timers.sip);
-        if machine.state() == subscriber::State::Terminated {
-            return None;
-        }
-        machine.set_jitter(jitter);
-        let record = Subscription {
-            machine,
-            attempt: Some(attempt_slot),
-            intent: attempt.intent.clone(),
-            package: attempt.package,
-            dialog: None,
-            local_cseq: attempt.cseq,
-            remote_cseq: 0,
-            seq: 0,
-            open: None,
-            destination: None,
-            document: None,
-            last_reason: None,
-            last_retry_after: None,
-            retry_at: None,
-            governor: Governor::fork(),
-            user_data: attempt.intent.user_data,
-            queued: false,
-            trial: None,
-            detour: None,
-        };
-        let parent = attempt.root;
-        let id = self.subscriptions.insert_with(|_| record)?;
-        let attempt = self.attempts.at_mut(attempt_slot)?;
-        if let Some(window) = &mut attempt.window {
-            window.forks = window.forks.saturating_add(1);
-        }
-        attempt.subscriptions.push(id.slot);
-        let child = SubscriptionId(id);
-        self.push_event(Event::Forked { parent: parent.map_or(child, SubscriptionId), child });
-        Some(id.slot)
-    }
-
     /// A new remote target: where it leads has to be found anew.
     pub(super) fn retarget_subscription(&mut self, slot: u32, target: Vec<u8>) {
+        // It is the dialog's, so all of its subscriptions move (5057-5.4-1).
+        for partner in self.partners(slot) {
+            self.retarget_one_subscription(partner, target.clone());
+            if let Some(id) = self.subscriptions.id_at(partner) {
+                self.note(SubscriptionId(id));
+            }
+        }
+        self.retarget_one_subscription(slot, target);
+    }
+
+    fn retarget_one_subscription(&mut self, slot: u32, target: Vec<u8>) {
         let limit = self.config.limits.dialog;
         let Some(record) = self.subscriptions.at_mut(slot) else { return };
         let moved = record.dialog.as_mut().is_some_and(|d| d.set_target(target, limit) == Ok(true));
@@ -597,7 +589,7 @@ impl Agent {
     }
 
     /// Follows up on whatever the machine has come to.
-    fn settle_with_status(&mut self, now: Instant, slot: u32, status: Option<StatusCode>) {
+    pub(super) fn settle_with_status(&mut self, now: Instant, slot: u32, status: Option<StatusCode>) {
         let Some(id) = self.subscriptions.id_at(slot).map(SubscriptionId) else { return };
         loop {
             let Some(record) = self.subscriptions.at_mut(slot) else { return };
@@ -624,7 +616,7 @@ impl Agent {
     }
 
     /// Queues the subscription if its machine has a SUBSCRIBE to give.
-    fn want_to_send_if_due(&mut self, slot: u32) {
+    pub(super) fn want_to_send_if_due(&mut self, slot: u32) {
         if self.subscriptions.at(slot).is_some_and(|s| s.retry_at.is_none() && s.machine.wants_subscribe()) {
             self.want_to_send(slot);
         }
@@ -634,6 +626,7 @@ impl Agent {
     /// off it. `close` if no further fork of the attempt is wanted.
     pub(super) fn detach(&mut self, slot: u32, close: bool) {
         let Some(id) = self.subscriptions.id_at(slot) else { return };
+        let partners = self.partners(slot);
         let Some(record) = self.subscriptions.at_mut(slot) else { return };
         record.trial = None;
         record.detour = None;
@@ -648,9 +641,16 @@ impl Agent {
         if let Some(destination) = destination {
             self.flows.release(&self.entropy, destination);
         }
+        self.wake_partners(&partners);
         let Some(attempt_slot) = attempt else { return };
+        let own = self.attempts.id_at(attempt_slot);
         if let Some(attempt) = self.attempts.at_mut(attempt_slot) {
             attempt.subscriptions.retain(|s| *s != slot);
+            let before = attempt.window.as_ref().and_then(|window| window.older);
+            let older = if attempt.subscriptions.is_empty() { before } else { own };
+            if let Some(record) = self.subscriptions.at_mut(slot) {
+                record.older = older;
+            }
             let orphaned = attempt.subscriptions.is_empty();
             if close || attempt.window.is_none() {
                 self.close_window(attempt_slot);

@@ -307,10 +307,11 @@ impl Agent {
         }
         let retry_after = read::retry_after(message).map(|r| r.seconds);
         let code = status.as_u16();
-        let dialect = self.config.policy.dialect;
+        let (dialect, bad_gateway) = (self.config.policy.dialect, self.config.policy.bad_gateway);
         let Some(id) = self.watchers.id_at(slot) else { return };
         let Some(watcher) = self.close_open(slot, seq) else { return };
         let effect = match dialect {
+            _ if code == 502 && bad_gateway == crate::BadGateway::EndDialog => NotifyEffect::EndDialog,
             crate::Dialect::Rfc6665 => notify_effect(code, false),
             crate::Dialect::Rfc3265 => notify_effect_rfc3265(code, retry_after.is_some()),
         };

@@ -349,6 +349,14 @@ impl Subscription {
         Delivery::Accepted
     }
 
+    /// The dialog is over, since another usage of it was refused with `status`
+    /// (RFC 5057 5.1).
+    pub fn handle_dialog_lost(&mut self, status: u16, retry_after: Option<u32>) {
+        self.status = status;
+        self.retry_after = retry_after;
+        self.finish(Input::Refused, flags::Ending::Refused);
+    }
+
     /// Fires every timer that is due at `now`.
     ///
     /// When several are, the end comes before the refresh: a clock that jumped

@@ -19,7 +19,7 @@ fn every_step() {
             (1, mandatory_fields),
             (2, repetitions),
             (3, cancel),
-            (4, authentication_asks_nobody_yet),
+            (4, authentication),
             (5, methods),
             (6, request_uri),
             (7, merged),
@@ -157,13 +157,28 @@ fn cancel() {
     let _ = rig.incoming();
 }
 
-/// Nothing asks for credentials yet: a SUBSCRIBE that brings some is judged as
-/// one that does not.
-fn authentication_asks_nobody_yet() {
+/// Where credentials are asked for, nothing else is looked at before them.
+fn authentication() {
     let mut rig = Rig::notifier();
     rig.quiet(subscribe(600).add("Authorization", "Digest username=\"x\""));
     let incoming = rig.incoming();
     assert_eq!(rig.endpoint.incoming(incoming).unwrap().identity, None);
+    #[cfg(feature = "digest")]
+    {
+        let settings = sip_events::digest::Settings::new("example.com").unwrap();
+        let mut rig = Rig::notifier_with(Rig::config().with_authentication(settings.into()));
+        for text in
+            [subscribe(600), subscribe(1), subscribe(600).set("Event", "unknown"), subscribe(600).add("Require", "x")]
+        {
+            let refused = rig.one(text);
+            assert_eq!(refused.status(), 401);
+            assert!(refused.has("WWW-Authenticate") && !refused.has("Unsupported"));
+        }
+        assert!(rig.take().is_empty());
+        // What needs no user: an unknown method, a URI of no use.
+        let publish = Text { start: format!("PUBLISH {BOB} SIP/2.0"), ..subscribe(600) }.cseq(1);
+        assert_eq!(rig.status(publish), 405);
+    }
 }
 
 fn methods() {

@@ -31,3 +31,4 @@ mod rulings;
 mod sharing;
 mod subscriber_machine;
 mod subscriber_tables;
+mod within;

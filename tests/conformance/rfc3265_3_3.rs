@@ -137,3 +137,33 @@ fn the_end_of_a_subscription_ends_its_dialog() {
     assert_eq!(rig.status(ours.subscribe.notify(2, "terminated;reason=timeout")), 200);
     assert_eq!(rig.status(ours.subscribe.notify(3, "active;expires=600")), 481);
 }
+
+/// Covers: 3265-3.1.4.4-1, 6665-4.1.4-2
+#[test]
+fn a_new_attempt_takes_the_place_of_older_forks_on_the_same_device() {
+    let contact = |device: &str| format!("<sip:{device}@198.51.100.7:5080>");
+    let mut rig = Rig::new();
+    let ours = rig.start(mail());
+    for (tag, device) in [("a", "one"), ("b", "two"), ("c", "three")] {
+        let notify = ours.subscribe.notify_from(tag, 1, "active;expires=600").set("Contact", contact(device));
+        assert_eq!(rig.status(notify), 200);
+    }
+    rig.quiet(ours.subscribe.answer_as("200 OK", "a").add("Expires", "600"));
+    rig.take();
+    // The first device wants it anew, and the new SUBSCRIBE reaches the second as well.
+    let sent = rig.feed(ours.subscribe.notify_from("a", 2, "terminated;reason=deactivated"));
+    let again = sent.into_iter().find(|out| out.is("SUBSCRIBE")).expect("no new attempt");
+    assert_ne!(again.get("Call-ID"), ours.subscribe.get("Call-ID"));
+    assert_eq!(rig.status(again.notify_from("a2", 1, "active;expires=600").set("Contact", contact("one"))), 200);
+    rig.quiet(again.answer_as("200 OK", "a2").add("Expires", "600"));
+    rig.restart();
+    let ended = rig.feed(again.notify_from("b2", 1, "active;expires=600").set("Contact", contact("two")));
+    // Its older dialog would tell everything twice, and is ended; the third device's goes on.
+    assert_eq!(ended[0].status(), 200);
+    assert_eq!((ended.len(), ended[1].tag("To").as_deref()), (2, Some("b")));
+    assert_eq!((ended[1].get("Call-ID"), ended[1].get("Expires")), (ours.subscribe.get("Call-ID"), "0".to_owned()));
+    rig.quiet(ended[1].answer("200 OK").add("Expires", "0"));
+    assert_eq!(rig.status(ours.subscribe.notify_from("b", 2, "terminated;reason=timeout")), 200);
+    assert_eq!(rig.endpoint.subscriptions().count(), 3);
+    assert_eq!(rig.status(ours.subscribe.notify_from("c", 2, "active;expires=600")), 200);
+}

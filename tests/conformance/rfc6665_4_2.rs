@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sip_events::wire::StatusCode;
-use sip_events::{Body, Config, Decision, Event, Gone, Misuse, PackageConfig, Reason, View};
+use sip_events::{Body, Config, Decision, Event, Gone, Misuse, PackageConfig, Reason, View, WatcherId};
 
 use crate::harness::*;
 use crate::rfc6665_4_1_2::FATAL;
@@ -371,6 +371,8 @@ fn only_a_subscribe_makes_a_watcher() {
     for method in ["NOTIFY", "PUBLISH", "REFER", "MESSAGE", "INVITE", "OPTIONS", "INFO", "Subscribe", "FOO"] {
         let request = Text { fields: fields.clone(), ..Text::new(format!("{method} {BOB} SIP/2.0")) }.cseq(1);
         rig.feed(request);
+        // Nor is anybody asked whether it may.
+        assert!(rig.take().is_empty(), "{method}");
         assert_eq!(rig.endpoint.watchers().count(), 0, "{method}");
     }
     let theirs = rig.theirs();
@@ -403,4 +405,30 @@ fn a_polite_block_looks_like_the_real_thing() {
     }
     rig.run(secs(10));
     assert_eq!(rig.set_bob("<meeting/>").len(), 1);
+}
+
+/// Covers: PEER-B17
+#[test]
+fn an_application_may_end_what_a_restarted_phone_left_behind() {
+    let mut rig = Rig::notifier();
+    let before = rig.theirs();
+    // Another Call-ID and tag, the same Contact: the phone has been switched off and on.
+    rig.quiet(fresh(2, 600));
+    let incoming = rig.incoming();
+    let asked = rig.endpoint.incoming(incoming).unwrap();
+    let addr = |from: &[u8]| from.split(|b| *b == b';').next().unwrap().to_vec();
+    let same = |id: &WatcherId| {
+        let watcher = rig.endpoint.watcher(*id).unwrap();
+        watcher.target == asked.target && addr(watcher.from) == addr(asked.from)
+    };
+    let left: Vec<_> = rig.endpoint.watchers_of(asked.resource.unwrap()).filter(same).collect();
+    assert_eq!(left, [before.id]);
+    let new = rig.endpoint.accept(rig.now, incoming, Decision::ACCEPT).unwrap();
+    rig.endpoint.terminate(rig.now, left[0], &Reason::Timeout, None).unwrap();
+    for out in rig.drain().iter().filter(|out| out.is("NOTIFY")) {
+        rig.feed(out.answer("200 OK"));
+    }
+    rig.idle(secs(5));
+    assert_eq!(rig.set_bob("<closed/>").len(), 1);
+    assert_eq!(rig.endpoint.watchers().collect::<Vec<_>>(), [new]);
 }

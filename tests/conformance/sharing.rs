@@ -151,7 +151,7 @@ fn an_undecided_one_has_no_dialog_once_the_last_ends() {
     assert_eq!(rig.endpoint.accept(rig.now, incoming, Decision::ACCEPT), Err(Misuse::StaleId));
 }
 
-/// Covers: 5057-5.1-1, 5057-5.2-1, 6665-NRC-8, 6665-NRC-9, 6665-NRC-13, 6665-4.2.2-11
+/// Covers: 5057-5.1-1, 5057-5.2-1, 6665-NRC-8, 6665-NRC-9, 6665-NRC-13, 6665-4.2.2-5
 #[test]
 fn a_refusal_ends_one_subscription_or_the_whole_dialog() {
     const DIALOG: [u16; 8] = [404, 410, 416, 482, 483, 484, 485, 604];

@@ -36,7 +36,7 @@ impl Put for Subscribe {
     /// ([`Event::Challenge`](crate::Event::Challenge)), or uses the agent's.
     fn put(&self, w: &mut Writer<'_>) {
         let Self { resource, event, expires, auto_refresh, auto_resubscribe, user_data, .. } = self;
-        let More { accept, from, route, body, fields, flow, credentials: _ } = self.more();
+        let More { accept, from, route, body, fields, flow, within, credentials: _ } = self.more();
         w.put(resource);
         w.put(&**event);
         w.put(expires);
@@ -49,6 +49,8 @@ impl Put for Subscribe {
         w.put(auto_refresh);
         w.put(auto_resubscribe);
         w.put(user_data);
+        w.put(&within.is_some());
+        w.ident(within);
     }
 }
 
@@ -62,6 +64,10 @@ impl Get for Subscribe {
             body: r.get()?,
             fields: r.get()?,
             flow: r.get()?,
+            within: {
+                let _: bool = r.get()?;
+                r.get()?
+            },
             credentials: NO_KEYS,
         };
         Ok(Self::restored((resource, event, expires), more, (r.get()?, r.get()?, r.get()?)))
@@ -233,10 +239,11 @@ impl Agent {
         w.ident(cseq);
         w.put(made_usage);
         w.put(&window.is_some());
-        let Some(ForkWindow { template, forks, tags, response_routes }) = window.as_deref() else { return };
+        let Some(ForkWindow { template, forks, tags, response_routes, older }) = window.as_deref() else { return };
         subscriber::put_as_it_is(template, w);
         w.put(forks);
         w.ident(tags);
+        self.put_older(w, *older);
         w.put(&response_routes.is_some());
         if let Some(ResponseRoutes { tag, routes }) = response_routes.as_deref() {
             w.put(&tag[..]);
@@ -262,6 +269,7 @@ impl Agent {
                     template: r.get()?,
                     forks: r.get()?,
                     tags: r.get()?,
+                    older: r.get()?,
                     response_routes: match r.get()? {
                         true => Some(Box::new(ResponseRoutes { tag: r.get()?, routes: r.get()? })),
                         false => None,
@@ -271,6 +279,17 @@ impl Agent {
             },
             subscriptions: SmallVec::new(),
         })
+    }
+
+    fn put_older(&self, w: &mut Writer<'_>, older: Option<RawId>) {
+        if !w.is(Mode::Behaviour) {
+            return w.put(&older);
+        }
+        let older = older.filter(|id| self.attempts.get(*id).is_some());
+        w.put(&older.is_some());
+        if let Some(older) = older {
+            w.slot(Table::Attempts, older.slot);
+        }
     }
 
     /// Which attempt a subscription belongs to, and its place among the forks.
@@ -308,6 +327,7 @@ impl Agent {
             governor,
             user_data,
             queued,
+            older,
             trial,
             detour,
         } = subscription;
@@ -332,6 +352,7 @@ impl Agent {
         w.put(retry_at);
         w.put(governor);
         w.put(user_data);
+        self.put_older(w, *older);
         if !w.is(Mode::Saved) {
             w.put(&open.is_some());
             w.ident(open);
@@ -370,6 +391,7 @@ impl Agent {
             governor: r.get()?,
             user_data: r.get()?,
             queued: false,
+            older: r.get()?,
             trial: None,
             detour: None,
         };

@@ -248,6 +248,7 @@ impl Agent {
         forks.sort_unstable();
         for (attempt, _, subscription) in forks {
             self.seat_fork(subscription, attempt)?;
+            self.meet_partners(subscription);
         }
         for slot in 0..self.attempts.slots() {
             self.open_window(slot);
@@ -257,9 +258,10 @@ impl Agent {
 
     /// Appends a subscription to its attempt's list.
     pub(super) fn seat_fork(&mut self, slot: u32, attempt: u32) -> Result<(), RestoreError> {
-        let most = self.config.limits.forks as usize;
+        let limits = &self.config.limits;
+        let most = limits.forks.max(1).saturating_mul(limits.usages.max(1)) as usize;
         let Some(record) = self.attempts.at_mut(attempt) else { return Err(RestoreError::Malformed) };
-        if record.subscriptions.len() >= most.max(1) {
+        if record.subscriptions.len() >= most {
             return Err(RestoreError::Limit("forks"));
         }
         record.subscriptions.push(slot);

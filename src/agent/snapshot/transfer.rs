@@ -279,6 +279,7 @@ impl Agent {
                 if let Some(record) = self.subscriptions.at_mut(id.slot) {
                     record.attempt = Some(attempt_id.slot);
                 }
+                self.meet_partners(id.slot);
                 self.open_window(attempt_id.slot);
             }
         }

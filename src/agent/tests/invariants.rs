@@ -128,6 +128,14 @@ fn attempts(agent: &Agent) {
         assert!(attempt.window.is_none() || timed, "a window that never closes");
     }
     for (id, subscription) in agent.subscriptions.iter() {
+        for partner in agent.partners(id.slot) {
+            let partner = agent.subscriptions.at(partner).unwrap();
+            assert_eq!(subscription.local_cseq, partner.local_cseq);
+            assert_eq!(subscription.remote_cseq, partner.remote_cseq);
+            let dialogs = [subscription, partner].map(|s| s.dialog.as_ref().unwrap());
+            assert_eq!(dialogs[0].target(), dialogs[1].target());
+            assert!(subscription.open.is_none() || partner.open.is_none(), "two SUBSCRIBEs in one dialog");
+        }
         match subscription.attempt {
             Some(slot) => assert!(agent.attempts.at(slot).unwrap().subscriptions.contains(&id.slot)),
             None => assert!(subscription.retry_at.is_some(), "{id:?} has neither an attempt nor a time for one"),

@@ -10,15 +10,16 @@ use super::{RECORDING, VERSION};
 use crate::codec::{Get, Mode, Put, Reader, Writer, put_list};
 use crate::error::RestoreError;
 use crate::{
-    Authentication, Config, ContactFlow, Delivery, Dialect, DialogSharing, Endpoint, FlowGone, Instant, KeepAlive,
-    MissingState, NotifyTimeout, PackageConfig, Packages, Policy, Restart, Role, RouteSet, Seed, Timers, Undecided,
-    UnknownResource, Unproven, ViaMaddr, machine,
+    Authentication, BadGateway, Config, ContactFlow, Delivery, Dialect, DialogSharing, Endpoint, FlowGone, Instant,
+    KeepAlive, MissingState, NotifyTimeout, PackageConfig, Packages, Policy, Restart, Role, RouteSet, Seed, Timers,
+    Undecided, UnknownResource, Unproven, ViaMaddr, machine,
 };
 
 tags!(Undecided { Pending = 0, Refuse = 1 });
 tags!(UnknownResource { Refuse = 0, Ask = 1 });
 tags!(NotifyTimeout { Remove = 0, Keep = 1 });
 tags!(FlowGone { Reconnect = 0, Remove = 1 });
+tags!(BadGateway { Keep = 0, EndDialog = 1 });
 tags!(DialogSharing { Refuse = 0, Allow = 1 });
 tags!(Delivery { RemoteTarget = 0, Flow = 1 });
 tags!(Dialect { Rfc6665 = 0, Rfc3265 = 1 });
@@ -39,6 +40,7 @@ fields!(Policy {
     dialect,
     missing_state,
     route_set,
+    bad_gateway,
     unproven,
     via_maddr,
     keep_alive,
