@@ -153,7 +153,8 @@ impl Walk {
                 let ids: Vec<_> = self.rig.agent.subscriptions().collect();
                 if let Some(id) = self.random.pick(&ids).filter(|_| self.random.next(2) == 0) {
                     let event = self.random.pick(&["presence;id=1", "presence;id=2"]).unwrap();
-                    request = Subscribe { event: event.into(), ..request.within(id) };
+                    request.event = event.into();
+                    request = request.within(id);
                 }
                 let _ = self.rig.agent.subscribe(now, request);
             }
