@@ -4,6 +4,7 @@
 use smallvec::SmallVec;
 
 use super::Agent;
+use super::message::Subject;
 use super::subscribe::Subscribe;
 use super::subscriptions::Subscription;
 use crate::BadGateway;
@@ -47,8 +48,17 @@ impl Agent {
         record.attempt = Some(attempt);
         (record.local_cseq, record.remote_cseq) = (host.local_cseq, host.remote_cseq);
         let way = host.destination.and_then(|id| self.flows.get(id)).map(|record| record.flow);
-        record.destination = way.and_then(|flow| self.flows.intern(&self.entropy, flow));
-        let id = self.subscriptions.insert_with(|_| record).ok_or(Misuse::Limit)?;
+        let way = way.and_then(|flow| self.flows.intern(&self.entropy, flow));
+        record.destination = way;
+        let Some(id) = self.subscriptions.insert_with(|_| record) else {
+            if let Some(way) = way {
+                self.flows.release(&self.entropy, way);
+            }
+            return Err(Misuse::Limit);
+        };
+        if let Some(way) = way {
+            self.use_flow(way, Subject::Subscription(id));
+        }
         if let Some(attempt) = self.attempts.at_mut(attempt) {
             attempt.subscriptions.push(id.slot);
         }
