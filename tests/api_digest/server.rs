@@ -36,7 +36,7 @@ fn nothing_is_kept_or_told_before_the_credentials_are_right() {
         let sent = server.feed(CLIENT, &subscribe(BOB, &n.to_string(), 1, ""));
         assert_eq!(sent.len(), 1);
         assert!(is(&sent[0], "SIP/2.0 401 Unauthorized\r\n"));
-        let challenges = fields(&sent[0].bytes, "WWW-Authenticate");
+        let challenges = fields(&sent[0], "WWW-Authenticate");
         assert!(!challenges.is_empty());
         for challenge in challenges {
             assert_eq!(param(challenge, "realm"), Some(REALM));

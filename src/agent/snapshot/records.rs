@@ -46,11 +46,11 @@ impl Put for Subscribe {
         w.put(body);
         w.put(fields);
         w.put(flow);
+        w.put(&within.is_some());
+        w.ident(within);
         w.put(auto_refresh);
         w.put(auto_resubscribe);
         w.put(user_data);
-        w.put(&within.is_some());
-        w.ident(within);
     }
 }
 
