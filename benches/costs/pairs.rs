@@ -103,7 +103,7 @@ fn refused(user: &str, measured: &mut dyn FnMut(&mut dyn FnMut())) {
     assert_eq!(out.windows(12).filter(|w| *w == b"SIP/2.0 401 ").count(), 100);
 }
 
-/// Requests in dialogs that do not exist, after as many were refused.
+/// Requests that are refused, each of which is remembered as a transaction.
 fn chosen_names(chosen: usize, measured: &mut dyn FnMut(&mut dyn FnMut())) {
     const COUNT: usize = 20_000;
     let mut names = Vec::with_capacity(COUNT);
@@ -123,9 +123,9 @@ fn chosen_names(chosen: usize, measured: &mut dyn FnMut(&mut dyn FnMut())) {
         .iter()
         .map(|name| {
             format!(
-                "OPTIONS sip:me@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7:5080;branch=z9hG4bK{name}\r\n\
-                 Max-Forwards: 70\r\nFrom: <sip:a@b>;tag={name}\r\nTo: <sip:me@192.0.2.1>;tag={name}\r\n\
-                 Call-ID: {name}\r\nCSeq: 1 OPTIONS\r\n\r\n"
+                "SUBSCRIBE {BOB} SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7:5080;branch=z9hG4bK{name}\r\nMax-Forwards: 70\r\n\
+                 From: <sip:a@b>;tag={name}\r\nTo: <{BOB}>\r\nCall-ID: {name}\r\nCSeq: 1 SUBSCRIBE\r\n\
+                 Event: unheard-of\r\n\r\n"
             )
         })
         .collect();
