@@ -18,7 +18,7 @@ pub const ROWS: &[(&str, (usize, usize), Work)] = &[
     ("digest-right", (0, 64), wrong_digit),
     // 1: nobody of that name. 0: a known resource, a known user.
     ("unknown-resource", (0, 1), |size, measured| challenged(["bob", "eve"][size % 2], measured)),
-    ("unknown-user", (0, 1), |size, measured| refused(["alice", "mallory"][size % 2], measured)),
+    ("unknown-user", (0, 1), |size, measured| refused(["allison", "mallory"][size % 2], measured)),
     // 1: Call-IDs that collide under a known key.
     ("chosen-names", (0, 1), chosen_names),
     // A refresh beside so many watchers.
@@ -44,7 +44,7 @@ struct Users;
 
 impl UserStore for Users {
     fn secret(&self, user: &[u8], _hashed: bool, _realm: &str, _algorithm: Algorithm) -> Option<Secret> {
-        (user == b"alice").then(|| Secret::password("secret"))
+        (user == b"allison").then(|| Secret::password("secret"))
     }
 }
 
@@ -78,7 +78,6 @@ fn challenged(resource: &str, measured: &mut dyn FnMut(&mut dyn FnMut())) {
 fn refused(user: &str, measured: &mut dyn FnMut(&mut dyn FnMut())) {
     let mut endpoint = guarded();
     let mut out = Vec::with_capacity(1_000_000);
-    let user = &format!("{user:_<8}");
     let mut messages = Vec::new();
     for n in 0..100 {
         out.clear();
