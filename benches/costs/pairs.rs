@@ -18,7 +18,7 @@ pub const ROWS: &[(&str, (usize, usize), Work)] = &[
     ("digest-right", (0, 64), wrong_digit),
     // 1: nobody of that name. 0: a known resource, a known user.
     ("unknown-resource", (0, 1), |size, measured| challenged(["bob", "eve"][size % 2], measured)),
-    ("unknown-user", (0, 1), |size, measured| refused(["alice", "mallory"][size % 2], measured)),
+    ("unknown-user", (0, 1), |size, measured| refused(["allison", "mallory"][size % 2], measured)),
     // 1: Call-IDs that collide under a known key.
     ("chosen-names", (0, 1), chosen_names),
     // A refresh beside so many watchers.
@@ -44,7 +44,7 @@ struct Users;
 
 impl UserStore for Users {
     fn secret(&self, user: &[u8], _hashed: bool, _realm: &str, _algorithm: Algorithm) -> Option<Secret> {
-        (user == b"alice").then(|| Secret::password("secret"))
+        (user == b"allison").then(|| Secret::password("secret"))
     }
 }
 
@@ -78,7 +78,6 @@ fn challenged(resource: &str, measured: &mut dyn FnMut(&mut dyn FnMut())) {
 fn refused(user: &str, measured: &mut dyn FnMut(&mut dyn FnMut())) {
     let mut endpoint = guarded();
     let mut out = Vec::with_capacity(1_000_000);
-    let user = &format!("{user:_<8}");
     let mut messages = Vec::new();
     for n in 0..100 {
         out.clear();
@@ -103,7 +102,7 @@ fn refused(user: &str, measured: &mut dyn FnMut(&mut dyn FnMut())) {
     assert_eq!(out.windows(12).filter(|w| *w == b"SIP/2.0 401 ").count(), 100);
 }
 
-/// Requests in dialogs that do not exist, after as many were refused.
+/// Requests that are refused, each of which is remembered as a transaction.
 fn chosen_names(chosen: usize, measured: &mut dyn FnMut(&mut dyn FnMut())) {
     const COUNT: usize = 20_000;
     let mut names = Vec::with_capacity(COUNT);
@@ -123,9 +122,9 @@ fn chosen_names(chosen: usize, measured: &mut dyn FnMut(&mut dyn FnMut())) {
         .iter()
         .map(|name| {
             format!(
-                "OPTIONS sip:me@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7:5080;branch=z9hG4bK{name}\r\n\
-                 Max-Forwards: 70\r\nFrom: <sip:a@b>;tag={name}\r\nTo: <sip:me@192.0.2.1>;tag={name}\r\n\
-                 Call-ID: {name}\r\nCSeq: 1 OPTIONS\r\n\r\n"
+                "SUBSCRIBE {BOB} SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7:5080;branch=z9hG4bK{name}\r\nMax-Forwards: 70\r\n\
+                 From: <sip:a@b>;tag={name}\r\nTo: <{BOB}>\r\nCall-ID: {name}\r\nCSeq: 1 SUBSCRIBE\r\n\
+                 Event: unheard-of\r\n\r\n"
             )
         })
         .collect();
