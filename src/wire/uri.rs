@@ -6,7 +6,8 @@ use core::fmt;
 
 use super::error::{ParseError, ParseErrorKind};
 use super::host::{self, Host, push_port};
-use super::lex::{self, Cursor, NameFilter, Param};
+use super::lex::{self, Cursor, Param};
+use super::name_filter::NameFilter;
 use super::transport::Transport;
 use super::uri_eq::eq_escaped;
 
