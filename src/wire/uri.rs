@@ -357,9 +357,7 @@ impl fmt::Debug for Uri<'_> {
 
 /// Takes `scheme:` and gives the scheme.
 pub(crate) fn take_scheme<'a>(cursor: &mut Cursor<'a>) -> Option<&'a [u8]> {
-    if let [scheme @ .., b':'] = cursor.rest().first_chunk::<4>()?
-        && scheme == b"sip"
-    {
+    if cursor.rest().starts_with(b"sip:") {
         let scheme = cursor.rest().get(..3);
         cursor.skip(4);
         return scheme;
