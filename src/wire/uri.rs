@@ -6,7 +6,8 @@ use core::fmt;
 
 use super::error::{ParseError, ParseErrorKind};
 use super::host::{self, Host, push_port};
-use super::lex::{self, Cursor, NameFilter, Param};
+use super::lex::{self, Cursor, Param};
+use super::name_filter::NameFilter;
 use super::transport::Transport;
 use super::uri_eq::eq_escaped;
 
@@ -356,9 +357,7 @@ impl fmt::Debug for Uri<'_> {
 
 /// Takes `scheme:` and gives the scheme.
 pub(crate) fn take_scheme<'a>(cursor: &mut Cursor<'a>) -> Option<&'a [u8]> {
-    if let [scheme @ .., b':'] = cursor.rest().first_chunk::<4>()?
-        && scheme == b"sip"
-    {
+    if cursor.rest().starts_with(b"sip:") {
         let scheme = cursor.rest().get(..3);
         cursor.skip(4);
         return scheme;

@@ -245,3 +245,13 @@ fn work_is_linear_and_offsets_hold() {
         }
     }
 }
+
+#[test]
+fn the_shortest_uris_are_read() {
+    for text in [&b"l:*"[..], b"a:b"] {
+        assert!(Uri::parse(text).is_ok_and(|uri| uri.scheme() == Scheme::Other(&text[..1])));
+    }
+    for text in [&b"a:"[..], b"sip:", b"sip"] {
+        assert!(Uri::parse(text).is_err());
+    }
+}
