@@ -4,7 +4,8 @@
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
-use crate::wire::lex::{Cursor, NameFilter, push_quoted, unquote};
+use crate::wire::lex::{Cursor, push_quoted, unquote};
+use crate::wire::name_filter::NameFilter;
 use crate::wire::{ParseError, ParseErrorKind};
 
 /// One `name=value`; the value as it stands, quotes included.

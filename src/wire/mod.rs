@@ -35,7 +35,7 @@ mod message_buf;
 mod method;
 #[cfg(test)]
 mod mutation_tests;
-mod name_filter;
+pub(crate) mod name_filter;
 pub mod read;
 mod scan;
 mod status;
