@@ -57,8 +57,8 @@ impl Told {
 struct Granted {
     /// The subscriber's tag.
     tag: u64,
-    /// The SUBSCRIBE that was accepted last.
-    branch: u64,
+    /// Of the SUBSCRIBE that was accepted last.
+    cseq: u32,
     until: Instant,
     told: Told,
     /// The NOTIFY that was sent last, until it is answered with 2xx.
@@ -90,6 +90,8 @@ struct Beliefs {
     came: BTreeMap<(u64, u32), (Told, Option<u32>)>,
     /// Nothing is claimed before: a damaged message was delivered.
     unsure_until: Option<Instant>,
+    /// It came back with an older memory, of which the wire said nothing since.
+    is_older: bool,
 }
 
 /// The model of all nodes.
@@ -128,9 +130,9 @@ impl Model {
                 granted.open = (facts.status >= 300).then_some(!branch);
             }
         } else if facts.answers(b"SUBSCRIBE") && facts.status < 300 {
-            // The NOTIFY may still be on its way.
-            let nothing =
-                Held { cseq: 0, told: Told::Nothing, notified: None, answered: None, heard: now, slack: SECOND };
+            // The NOTIFY may still be on its way, or have come in a life before.
+            let told = if beliefs.is_older { Told::Other } else { Told::Nothing };
+            let nothing = Held { cseq: 0, told, notified: None, answered: None, heard: now, slack: SECOND };
             let held = beliefs.held.entry(answered).or_insert(nothing);
             held.answered = facts.expires.map(|seconds| after(now, seconds));
             held.heard = now;
@@ -160,10 +162,11 @@ impl Model {
         if facts.answers(b"SUBSCRIBE") && facts.status < 300 && !facts.to_tag.is_empty() {
             let until = after(now, facts.expires.unwrap_or(0));
             let tag = key(&[facts.from_tag]);
-            let new = Granted { tag, branch: 0, until, told: Told::Nothing, open: None, slack };
+            let new = Granted { tag, cseq: facts.cseq, until, told: Told::Nothing, open: None, slack };
             let granted = beliefs.granted.entry(answered).or_insert(new);
-            // The same answer again grants nothing.
-            if core::mem::replace(&mut granted.branch, branch) != branch {
+            // The same answer again grants nothing, nor does that of an earlier request.
+            if facts.cseq > granted.cseq {
+                granted.cseq = facts.cseq;
                 granted.until = until;
             }
             granted.slack = granted.slack.max(slack);
@@ -188,7 +191,7 @@ impl Model {
     pub(crate) fn restarted(&mut self, node: usize, store: Store) {
         let Some(beliefs) = self.nodes.get_mut(&node) else { return };
         if store != Store::Intact {
-            *beliefs = Beliefs { unsure_until: beliefs.unsure_until, ..Beliefs::default() };
+            *beliefs = Beliefs { unsure_until: beliefs.unsure_until, is_older: true, ..Beliefs::default() };
         }
         // What came just before may have been taken, and the answer lost.
         beliefs.came.clear();
@@ -224,7 +227,9 @@ impl Model {
                 return Err(format!("{id} is {:?} until {}, but the wire says {known:?}", info.state, info.expires_at));
             }
         }
-        for granted in beliefs.granted.values().filter(|granted| granted.is_certain(now)) {
+        // One whose NOTIFYs are withheld ends in silence.
+        let all_sent = endpoint.stats().withheld == 0;
+        for granted in beliefs.granted.values().filter(|granted| all_sent && granted.is_certain(now)) {
             compared = compared.saturating_add(1);
             let fits = |id| endpoint.watcher(id).is_ok_and(|info| tag_of(info.from) == Some(granted.tag));
             if !endpoint.watchers().any(fits) {
@@ -282,9 +287,10 @@ impl Granted {
     }
 
     /// Whether the notifier must hold it: it was accepted, the latest NOTIFY was
-    /// taken, and its time has not come.
+    /// taken, and its time has not come. One on a connection may end with that.
     fn is_certain(&self, now: Instant) -> bool {
-        matches!(self.told, Told::Active | Told::Pending) && self.open.is_none() && now + self.slack < self.until
+        let is_told = matches!(self.told, Told::Active | Told::Pending) && self.open.is_none();
+        is_told && self.slack < STREAM && now + self.slack < self.until
     }
 }
 
