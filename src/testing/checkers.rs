@@ -163,7 +163,8 @@ impl Checkers {
                 }
             }
             if let Some(leg) = again.and_then(|dialog| watch.legs.get_mut(&dialog)) {
-                leg.again |= facts.status >= 300 && facts.cseq_method == b"NOTIFY";
+                // What is damaged may have been dropped, and a restart says it again.
+                leg.again |= (facts.status >= 300 || mangled) && facts.cseq_method == b"NOTIFY";
             }
         } else if facts.is(b"SUBSCRIBE") {
             let now = watch.now.unwrap_or(now);

@@ -50,7 +50,7 @@ impl Rig {
 }
 
 fn rig() -> Rig {
-    Rig(Model::default(), Instant::from_secs(100))
+    Rig(Model { times: true, ..Model::default() }, Instant::from_secs(100))
 }
 
 fn endpoint() -> Endpoint {
@@ -136,7 +136,7 @@ fn what_a_subscriber_must_believe() {
     rig.delivered(&accepted(600));
     rig.delivered(&notify(1, "active;expires=300"));
     let held = |rig: &Rig| rig.0.nodes[&0].held.values().next().cloned().unwrap();
-    assert!(!held(&rig).allows(subscriber::State::Active, at(400), now), "it has not taken the NOTIFY");
+    assert!(!held(&rig).allows(subscriber::State::Active, at(400), Some(now)), "it has not taken the NOTIFY");
     assert_eq!(rig.sent(&taken(1, 200)), None);
     let told = held(&rig);
     for (state, until, right) in [
@@ -146,12 +146,12 @@ fn what_a_subscriber_must_believe() {
         (subscriber::State::Active, None, false),
         (subscriber::State::Pending, at(400), false),
     ] {
-        assert_eq!(told.allows(state, until, now), right, "{state:?} until {until:?}");
+        assert_eq!(told.allows(state, until, Some(now)), right, "{state:?} until {until:?}");
     }
-    assert!(!told.allows(subscriber::State::Active, at(400), Instant::from_secs(500)), "its time has passed");
+    assert!(!told.allows(subscriber::State::Active, at(400), Some(Instant::from_secs(500))), "its time has passed");
     rig.delivered(&notify(2, "terminated"));
     assert_eq!(rig.sent(&taken(2, 200)), None);
-    assert!(!held(&rig).allows(subscriber::State::NotifyWait, None, now));
+    assert!(!held(&rig).allows(subscriber::State::NotifyWait, None, Some(now)));
     // What was refused tells nothing.
     rig.delivered(&notify(3, "active;expires=50"));
     assert_eq!(rig.sent(&taken(3, 481)), None);
