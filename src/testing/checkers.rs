@@ -23,6 +23,8 @@ struct Sending {
     sent: Instant,
     stream: Option<StreamId>,
     open: bool,
+    /// Its connection closed before the answer came.
+    cut: bool,
     abandoned: bool,
     bytes: u64,
 }
@@ -197,7 +199,7 @@ impl Checkers {
     pub(crate) fn stream_closed(&mut self, node: usize, stream: StreamId) {
         let Some(watch) = self.nodes.get_mut(node) else { return };
         for sending in watch.sending.values_mut().filter(|sending| sending.stream == Some(stream)) {
-            sending.open = false;
+            sending.cut |= core::mem::replace(&mut sending.open, false);
         }
     }
 
@@ -303,7 +305,7 @@ impl Checkers {
         if store == Store::Intact {
             for leg in watch.legs.values_mut() {
                 // Nobody will hear the answer to the last NOTIFY: it is sent again.
-                leg.again |= leg.over && watch.sending.get(&leg.latest).is_some_and(|sending| sending.open);
+                leg.again |= leg.over && watch.sending.get(&leg.latest).is_some_and(|s| s.open || s.cut);
             }
             watch.sending.values_mut().for_each(|sending| sending.open = false);
             return;
@@ -407,7 +409,8 @@ impl Watch {
         leg.latest = branch;
         leg.notified = self.ticks;
         let stream = flow.stream;
-        self.sending.insert(branch, Sending { dialog, sent: now, stream, open: true, abandoned: false, bytes });
+        self.sending
+            .insert(branch, Sending { dialog, sent: now, stream, open: true, cut: false, abandoned: false, bytes });
         broken
     }
 

@@ -99,8 +99,6 @@ pub enum Store {
 pub(crate) struct Saved {
     bytes: Vec<u8>,
     pub(crate) at: Instant,
-    /// Restarts from newer snapshots since.
-    starts: u8,
 }
 
 impl Saved {
@@ -109,15 +107,7 @@ impl Saved {
         let mut bytes = Vec::new();
         let mut writer = endpoint.snapshot(now, 16);
         while writer.step(endpoint, &mut bytes) == Progress::More {}
-        Self { bytes, at: world, starts: 0 }
-    }
-
-    /// One more restart from a newer snapshot. `false` when this one is too old
-    /// to be used: CSeq numbers may have leapt further meanwhile than a restart
-    /// from here would take them ([`Restart::Fresh`]).
-    pub(crate) const fn outlives_start(&mut self) -> bool {
-        self.starts = self.starts.saturating_add(1);
-        self.starts < 2
+        Self { bytes, at: world }
     }
 
     /// The same with its end missing, or with a bit turned over.

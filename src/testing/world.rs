@@ -474,7 +474,8 @@ impl<A: Application> World<A> {
         }
         let endpoint = restored.unwrap_or_else(|| node.blueprint.build(&mut self.hub.rng, now));
         self.hub.start(node, at, endpoint, store);
-        if store == Store::Intact && node.saved.as_mut().is_some_and(|saved| !saved.outlives_start()) {
+        // CSeq numbers have leapt: an older snapshot would fall short of them ([`Restart::Fresh`]).
+        if node.saved.take().is_some() {
             self.save(at);
         }
     }
