@@ -3,7 +3,7 @@
 use sip_events::Instant;
 use sip_events::wire::{
     AcceptRange, CSeq, ContactValue, Event, Frame, Framer, FramerLimits, FramingLost, HeadWriter, HeaderName, Host,
-    HostPort, MediaType, Message, MessageBuf, MessageView, NameAddr, ParseError, RetryAfter, StartLine,
+    HostPort, MediaType, Message, MessageBuf, MessageView, NameAddr, ParseError, ParseErrorKind, RetryAfter, StartLine,
     SubscriptionState, Uri, UriBuf, Via, lex, push_u32, read, resource_key,
 };
 use std::net::SocketAddr;
@@ -233,7 +233,14 @@ pub(crate) fn roundtrip(data: &[u8]) {
         }
         let parts = again.fields().map(|field| (field.name, field.value));
         let rebuilt = MessageBuf::from_parts(again.start_line(), parts, again.body());
-        assert_eq!(rebuilt.expect("sound").body_bytes(), again.body());
+        match rebuilt {
+            Ok(rebuilt) => assert_eq!(rebuilt.body_bytes(), again.body()),
+            // The Content-Length that it adds may be one field too many.
+            Err(error) => {
+                assert_eq!(error.kind, ParseErrorKind::TooManyHeaders);
+                assert!(again.field(HeaderName::ContentLength, 0).is_none());
+            }
+        }
     }
 }
 
