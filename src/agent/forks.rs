@@ -1,14 +1,33 @@
 //! Forks: further dialogs of one SUBSCRIBE (RFC 6665 section 4.1.4).
 
+use alloc::boxed::Box;
+
 use smallvec::SmallVec;
 
 use super::Agent;
+use super::response_routes::ResponseRoutes;
 use super::retry::Governor;
 use super::subscriptions::Subscription;
 use crate::Instant;
 use crate::event::Event;
-use crate::id::SubscriptionId;
+use crate::id::{RawId, SubscriptionId};
 use crate::machine::subscriber;
+
+/// What is known of an attempt while forks may come.
+#[derive(Debug, Clone)]
+pub(crate) struct ForkWindow {
+    /// The machine as it was when the SUBSCRIBE went out: what forks start from.
+    pub(super) template: subscriber::Subscription,
+    /// Forks taken.
+    pub(super) forks: u32,
+    /// Hashes of the From tags taken, as many as forks may be: one that is over
+    /// does not come again (6665-SSM-26).
+    pub(super) tags: SmallVec<[u64; 1]>,
+    /// Only where [`RouteSet`](crate::RouteSet) says so.
+    pub(super) response_routes: Option<Box<ResponseRoutes>>,
+    /// The attempt before, whose forks may live on.
+    pub(super) older: Option<RawId>,
+}
 
 impl Agent {
     /// A new attempt has reached the device of an older one's fork: that fork
@@ -74,5 +93,33 @@ impl Agent {
         let child = SubscriptionId(id);
         self.push_event(Event::Forked { parent: parent.map_or(child, SubscriptionId), child });
         Some(id.slot)
+    }
+
+    /// The window for forks of an attempt closes.
+    pub(super) fn close_window(&mut self, slot: u32) {
+        self.attempt_timers.set(slot, None);
+        let Some(attempt) = self.attempts.at_mut(slot) else { return };
+        attempt.window = None;
+        if attempt.subscriptions.is_empty()
+            && let Some(attempt) = self.attempts.remove(slot)
+        {
+            self.forget_call(&attempt.call_id);
+        }
+        // They come in the order in which their windows close, nearly.
+        while let Some(first) = self.orphans.front()
+            && self.attempts.get(*first).is_none()
+        {
+            self.orphans.pop_front();
+        }
+    }
+
+    /// A new attempt matters more than forks still to come of one that is over.
+    pub(super) fn close_oldest_orphan(&mut self) {
+        while let Some(orphan) = self.orphans.pop_front() {
+            if self.attempts.get(orphan).is_some_and(|a| a.subscriptions.is_empty()) {
+                self.close_window(orphan.slot);
+                return;
+            }
+        }
     }
 }

@@ -10,8 +10,8 @@ use smallvec::SmallVec;
 use super::auth::Verdict;
 use super::dialogs::Dialog;
 use super::flows::FlowId;
+use super::forks::ForkWindow;
 use super::message::{Origin, RequestId, Subject};
-use super::response_routes::ResponseRoutes;
 use super::retry::Governor;
 use super::subscribe::Subscribe;
 use super::{Agent, Close};
@@ -47,22 +47,6 @@ pub(crate) struct Attempt {
     /// A NOTIFY made a dialog: where the package allows one only, it was that.
     pub(super) made_usage: bool,
     pub(super) subscriptions: SmallVec<[u32; 2]>,
-}
-
-/// What is known of an attempt while forks may come.
-#[derive(Debug, Clone)]
-pub(crate) struct ForkWindow {
-    /// The machine as it was when the SUBSCRIBE went out: what forks start from.
-    pub(super) template: subscriber::Subscription,
-    /// Forks taken.
-    pub(super) forks: u32,
-    /// Hashes of the From tags taken, as many as forks may be: one that is over
-    /// does not come again (6665-SSM-26).
-    pub(super) tags: SmallVec<[u64; 1]>,
-    /// Only where [`RouteSet`](crate::RouteSet) says so.
-    pub(super) response_routes: Option<Box<ResponseRoutes>>,
-    /// The attempt before, whose forks may live on.
-    pub(super) older: Option<RawId>,
 }
 
 const _: () = assert!(size_of::<Attempt>() <= 96);
@@ -554,34 +538,6 @@ impl Agent {
         }
         self.want_to_send(slot);
         self.settle_subscription(now, slot);
-    }
-
-    /// The window for forks of an attempt closes.
-    pub(super) fn close_window(&mut self, slot: u32) {
-        self.attempt_timers.set(slot, None);
-        let Some(attempt) = self.attempts.at_mut(slot) else { return };
-        attempt.window = None;
-        if attempt.subscriptions.is_empty()
-            && let Some(attempt) = self.attempts.remove(slot)
-        {
-            self.forget_call(&attempt.call_id);
-        }
-        // They come in the order in which their windows close, nearly.
-        while let Some(first) = self.orphans.front()
-            && self.attempts.get(*first).is_none()
-        {
-            self.orphans.pop_front();
-        }
-    }
-
-    /// A new attempt matters more than forks still to come of one that is over.
-    fn close_oldest_orphan(&mut self) {
-        while let Some(orphan) = self.orphans.pop_front() {
-            if self.attempts.get(orphan).is_some_and(|a| a.subscriptions.is_empty()) {
-                self.close_window(orphan.slot);
-                return;
-            }
-        }
     }
 
     pub(super) fn settle_subscription(&mut self, now: Instant, slot: u32) {
