@@ -110,6 +110,11 @@ impl<'a> Facts<'a> {
         }
     }
 
+    /// The dialog of a request that came, as a number: Call-ID, To tag, From tag.
+    pub fn dialog(&self) -> u64 {
+        key(&[self.call_id, self.to_tag, self.from_tag])
+    }
+
     /// Whether it is a request with this method.
     pub fn is(&self, method: &[u8]) -> bool {
         self.method == method

@@ -29,13 +29,17 @@ mod text;
 mod world;
 
 pub use actor::{Actor, Scene};
+/// What operations are decoded from.
+#[doc(no_inline)]
+pub use arbitrary;
 pub use citizen::{Citizen, PACKAGE};
 pub use facts::Facts;
 pub use invariant::{Invariant, Violation};
 pub use log::{Frame, Log};
+pub use model::Model;
 pub use net::{Datagram, Fault, FaultCounts, Faults, Network};
 pub use node::{Application, Blueprint, Clock, Node, Store};
-pub use ops::{Choices, Op, Step, Weights, weather};
+pub use ops::{Op, Step, Weights, weather};
 pub use peer::Peer;
 pub use proxy::Proxy;
 #[cfg(feature = "digest")]

@@ -94,9 +94,16 @@ struct Beliefs {
     is_older: bool,
 }
 
-/// The model of all nodes.
+/// What RFC 6665 means each of several nodes to believe, from what it sent and
+/// got and when; compared with what its endpoint believes. It knows nothing of
+/// the implementation.
+///
+/// A node is a number of the caller's choice. Give it every message, through
+/// [`delivered`](Self::delivered) before the endpoint gets it and
+/// [`sent`](Self::sent) when the endpoint sends it, and
+/// [`compare`](Self::compare) where the endpoint has nothing left to say.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Model {
+pub struct Model {
     nodes: BTreeMap<usize, Beliefs>,
     /// Times are compared as well as states: only where no clock jumps and no
     /// answer comes late or twice, which the model does not follow closely enough.
@@ -113,8 +120,10 @@ fn apart(a: Instant, b: Instant, slack: Duration) -> bool {
 }
 
 impl Model {
-    /// A message reaches a node.
-    pub(crate) fn delivered(&mut self, node: usize, now: Instant, facts: &Facts<'_>, mangled: bool, stream: bool) {
+    /// A message reaches a node, at `now` on its clock. Of one that is `mangled`
+    /// nobody knows what the node makes: nothing is claimed for two hours. One on
+    /// a `stream` may wait there.
+    pub fn delivered(&mut self, node: usize, now: Instant, facts: &Facts<'_>, mangled: bool, stream: bool) {
         let beliefs = self.nodes.entry(node).or_default();
         if mangled {
             beliefs.unsure_until = Some(now + DAMAGE);
@@ -143,8 +152,8 @@ impl Model {
         }
     }
 
-    /// A node sends a message. What it may not say, if it does.
-    pub(crate) fn sent(&mut self, node: usize, now: Instant, facts: &Facts<'_>, stream: bool) -> Option<String> {
+    /// A node sends a message, the first time or again. What it may not say, if it does.
+    pub fn sent(&mut self, node: usize, now: Instant, facts: &Facts<'_>, stream: bool) -> Option<String> {
         let times = self.times;
         let beliefs = self.nodes.entry(node).or_default();
         let slack = if stream { STREAM } else { SECOND };
@@ -192,7 +201,7 @@ impl Model {
 
     /// A node comes back after a crash: without its memory, nothing that the
     /// wire told it counts.
-    pub(crate) fn restarted(&mut self, node: usize, store: Store) {
+    pub fn restarted(&mut self, node: usize, store: Store) {
         let Some(beliefs) = self.nodes.get_mut(&node) else { return };
         if store != Store::Intact {
             *beliefs = Beliefs { unsure_until: beliefs.unsure_until, is_older: true, ..Beliefs::default() };
@@ -202,9 +211,15 @@ impl Model {
     }
 
     /// Compares what `endpoint` believes with what the wire told it. `dialog`
-    /// names the dialog of a subscription whose NOTIFY the application was told.
-    /// The number of comparisons, or where they differ.
-    pub(crate) fn compare(
+    /// names the dialog ([`Facts::dialog`] of the NOTIFY) of a subscription whose
+    /// NOTIFY the application was told; a subscription without is passed over.
+    ///
+    /// Returns the number of comparisons.
+    ///
+    /// # Errors
+    ///
+    /// Where they differ, in words.
+    pub fn compare(
         &mut self,
         node: usize,
         now: Instant,

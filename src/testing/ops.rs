@@ -1,39 +1,17 @@
-//! What may be done to a world: one list of operations, drawn by the simulator
-//! or decoded from a fuzzer's bytes.
+//! What may be done to a world: one list of operations, decoded from bytes. A
+//! fuzzer chooses them, or the simulator's generator, or that of a property test.
 
 use alloc::vec::Vec;
 use core::time::Duration;
+
+use arbitrary::{Arbitrary, Unstructured};
 
 use super::net::{Fault, Faults};
 use super::node::Store;
 use super::rng::Rng;
 
-/// Where choices come from: a generator, or bytes that somebody else chose.
-pub trait Choices {
-    /// A value below `n`, which is at least 1.
-    fn below(&mut self, n: u32) -> u32;
-    /// Whether there is nothing left to decide with.
-    fn is_spent(&self) -> bool {
-        false
-    }
-}
-
-impl Choices for Rng {
-    fn below(&mut self, n: u32) -> u32 {
-        u32::try_from(Self::below(self, u64::from(n))).unwrap_or(0)
-    }
-}
-
-#[cfg(feature = "arbitrary")]
-impl Choices for arbitrary::Unstructured<'_> {
-    fn below(&mut self, n: u32) -> u32 {
-        self.int_in_range(0..=n.saturating_sub(1)).unwrap_or(0)
-    }
-
-    fn is_spent(&self) -> bool {
-        self.is_empty()
-    }
-}
+/// A step takes at most so many bytes.
+const STEP: usize = 64;
 
 /// One operation. Numbers that name something are taken modulo what there is,
 /// so every list of operations can be carried out, and stays so when some are
@@ -180,18 +158,18 @@ impl Weights {
     /// Leaves out about a third of all kinds, but never subscribing and
     /// publishing.
     #[must_use]
-    pub fn swarm(mut self, choices: &mut impl Choices) -> Self {
+    pub fn swarm(mut self, bytes: &mut Unstructured<'_>) -> Self {
         for (kind, weight) in self.0.iter_mut().enumerate() {
-            if kind != 0 && kind != 3 && choices.below(3) == 0 {
+            if kind != 0 && kind != 3 && below(bytes, 3) == 0 {
                 *weight = 0;
             }
         }
         self
     }
 
-    fn draw(&self, choices: &mut impl Choices) -> usize {
+    fn draw(&self, bytes: &mut Unstructured<'_>) -> usize {
         let total: u32 = self.0.iter().map(|weight| u32::from(*weight)).sum();
-        let mut left = choices.below(total.max(1));
+        let mut left = below(bytes, total.max(1));
         for (kind, weight) in self.0.iter().enumerate() {
             match left.checked_sub(u32::from(*weight)) {
                 Some(rest) => left = rest,
@@ -211,22 +189,27 @@ pub struct Step {
     pub op: Op,
 }
 
-fn byte(choices: &mut impl Choices) -> u8 {
-    u8::try_from(choices.below(256)).unwrap_or(0)
+/// A value below `n`. What is spent decides for the first one.
+pub(crate) fn below(bytes: &mut Unstructured<'_>, n: u32) -> u32 {
+    bytes.int_in_range(0..=n.saturating_sub(1)).unwrap_or(0)
 }
 
-fn one_of<T: Copy>(choices: &mut impl Choices, items: &[T], otherwise: T) -> T {
-    let at = choices.below(u32::try_from(items.len()).unwrap_or(1).max(1));
+fn byte(bytes: &mut Unstructured<'_>) -> u8 {
+    u8::try_from(below(bytes, 256)).unwrap_or(0)
+}
+
+fn one_of<T: Copy>(bytes: &mut Unstructured<'_>, items: &[T], otherwise: T) -> T {
+    let at = below(bytes, u32::try_from(items.len()).unwrap_or(1).max(1));
     items.get(at as usize).copied().unwrap_or(otherwise)
 }
 
 const EXPIRES: [u32; 8] = [0, 60, 61, 90, 300, 600, 1800, 3600];
 
-/// Draws how bad the network is; each fault is left out half of the time.
-pub fn weather(choices: &mut impl Choices, streams: bool) -> Faults {
+/// Decodes how bad the network is; each fault is left out half of the time.
+pub fn weather(bytes: &mut Unstructured<'_>, streams: bool) -> Faults {
     let mut level = |limit: u32| {
-        let on = choices.below(2) == 0;
-        let value = choices.below(limit.saturating_add(1));
+        let on = below(bytes, 2) == 0;
+        let value = below(bytes, limit.saturating_add(1));
         if on { u16::try_from(value).unwrap_or(0) } else { 0 }
     };
     let mut faults = Faults {
@@ -242,86 +225,88 @@ pub fn weather(choices: &mut impl Choices, streams: bool) -> Faults {
         faults.cut = level(30);
         faults.block = level(100);
     }
-    faults.latency = Duration::from_millis(u64::from(choices.below(120)));
-    faults.jitter = match choices.below(3) {
-        0 => Duration::from_millis(u64::from(choices.below(2000))),
+    faults.latency = Duration::from_millis(u64::from(below(bytes, 120)));
+    faults.jitter = match below(bytes, 3) {
+        0 => Duration::from_millis(u64::from(below(bytes, 2000))),
         _ => Duration::ZERO,
     };
     faults
 }
 
 impl Step {
-    /// Draws the next operation.
-    pub fn draw(choices: &mut impl Choices, weights: &Weights) -> Self {
+    /// Decodes the next operation.
+    pub fn decode(bytes: &mut Unstructured<'_>, weights: &Weights) -> Self {
         // Some follow each other at once, most leave time to settle.
-        let gap = match choices.below(4) {
-            0 => choices.below(2_000),
-            1 => choices.below(30_000),
-            _ => choices.below(90_000),
+        let gap = match below(bytes, 4) {
+            0 => below(bytes, 2_000),
+            1 => below(bytes, 30_000),
+            _ => below(bytes, 90_000),
         };
-        let kind = weights.draw(choices);
-        let node = byte(choices);
-        let nth = byte(choices);
+        let kind = weights.draw(bytes);
+        let node = byte(bytes);
+        let nth = byte(bytes);
         let op = match kind {
             1 => {
-                let expires = (choices.below(3) == 0).then(|| one_of(choices, &EXPIRES, 60));
+                let expires = (below(bytes, 3) == 0).then(|| one_of(bytes, &EXPIRES, 60));
                 Op::Refresh { node, nth, expires }
             }
-            2 => Op::Unsubscribe { node, nth, all: choices.below(2) == 0 },
+            2 => Op::Unsubscribe { node, nth, all: below(bytes, 2) == 0 },
             3 => {
-                let big = choices.below(12) == 0;
+                let big = below(bytes, 12) == 0;
                 Op::Publish { node, nth, padding: if big { 1500 } else { 0 } }
             }
             4 => Op::Approve { node, nth },
             5 => {
-                let reason = byte(choices);
-                let retry_after = (choices.below(2) == 0).then(|| choices.below(300));
+                let reason = byte(bytes);
+                let retry_after = (below(bytes, 2) == 0).then(|| below(bytes, 300));
                 Op::Terminate { node, nth, reason, retry_after }
             }
-            6 => Op::Shorten { node, nth, seconds: choices.below(120) },
+            6 => Op::Shorten { node, nth, seconds: below(bytes, 120) },
             7 => Op::Replace { node, nth },
             8 => Op::Save { node },
             9 => {
                 let stores = [Store::Intact, Store::Stale, Store::Truncated, Store::Lost];
-                let store = one_of(choices, &stores, Store::Lost);
-                Op::Crash { node, store, down: Duration::from_millis(u64::from(choices.below(120_000))) }
+                let store = one_of(bytes, &stores, Store::Lost);
+                Op::Crash { node, store, down: Duration::from_millis(u64::from(below(bytes, 120_000))) }
             }
             10 => {
                 let fault =
-                    one_of(choices, &[Fault::ClockStall, Fault::ClockForward, Fault::ClockBack], Fault::ClockStall);
-                let by = match (fault, choices.below(20)) {
+                    one_of(bytes, &[Fault::ClockStall, Fault::ClockForward, Fault::ClockBack], Fault::ClockStall);
+                let by = match (fault, below(bytes, 20)) {
                     // Once in a while the clock of another age.
-                    (Fault::ClockForward, 0) => Duration::from_secs(u64::from(choices.below(u32::MAX))),
-                    (Fault::ClockForward, _) => Duration::from_secs(u64::from(choices.below(7200))),
-                    _ => Duration::from_millis(u64::from(choices.below(300_000))),
+                    (Fault::ClockForward, 0) => Duration::from_secs(u64::from(below(bytes, u32::MAX))),
+                    (Fault::ClockForward, _) => Duration::from_secs(u64::from(below(bytes, 7200))),
+                    _ => Duration::from_millis(u64::from(below(bytes, 300_000))),
                 };
                 Op::Clock { node, fault, by }
             }
             11 => {
-                let time = match choices.below(3) {
-                    0 => choices.below(100_000),
-                    _ => choices.below(20_000),
+                let time = match below(bytes, 3) {
+                    0 => below(bytes, 100_000),
+                    _ => below(bytes, 20_000),
                 };
                 let time = Duration::from_millis(u64::from(time));
-                Op::Wall { from: node, to: nth, both: choices.below(2) == 0, time }
+                Op::Wall { from: node, to: nth, both: below(bytes, 2) == 0, time }
             }
             12 => Op::Rebind { node },
             13 => Op::Cut { node, nth },
-            14 => Op::Weather(weather(choices, true)),
+            14 => Op::Weather(weather(bytes, true)),
             _ => {
-                let expires = one_of(choices, &EXPIRES, 60);
-                Op::Subscribe { node, target: nth, expires, auto: choices.below(4) > 0 }
+                let expires = one_of(bytes, &EXPIRES, 60);
+                Op::Subscribe { node, target: nth, expires, auto: below(bytes, 4) > 0 }
             }
         };
         Self { gap: Duration::from_millis(u64::from(gap)), op }
     }
 
-    /// Draws operations until they fill `time`, or the choices are spent.
-    pub fn draw_for(choices: &mut impl Choices, weights: &Weights, time: Duration) -> Vec<Self> {
+    /// Decodes operations from a generator's bytes until they fill `time`.
+    pub fn draw_for(rng: &mut Rng, weights: &Weights, time: Duration) -> Vec<Self> {
         let mut steps = Vec::new();
         let mut sum = Duration::ZERO;
-        while sum < time && !choices.is_spent() {
-            let step = Self::draw(choices, weights);
+        while sum < time {
+            let mut bytes = [0; STEP];
+            rng.fill(&mut bytes);
+            let step = Self::decode(&mut Unstructured::new(&bytes), weights);
             sum += step.gap.max(Duration::from_millis(1));
             steps.push(step);
         }
@@ -329,9 +314,34 @@ impl Step {
     }
 }
 
-#[cfg(feature = "arbitrary")]
-impl<'a> arbitrary::Arbitrary<'a> for Step {
-    fn arbitrary(bytes: &mut arbitrary::Unstructured<'a>) -> arbitrary::Result<Self> {
-        Ok(Self::draw(bytes, &Weights::default()))
+impl<'a> Arbitrary<'a> for Step {
+    fn arbitrary(bytes: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
+        Ok(Self::decode(bytes, &Weights::default()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All kinds are met, and none needs more bytes than there are.
+    #[test]
+    fn a_step_takes_few_bytes() {
+        let mut rng = Rng::new(1);
+        let mut kinds = Vec::new();
+        for round in 0..20_000u32 {
+            let mut bytes = [0; STEP];
+            rng.fill(&mut bytes);
+            let mut bytes = Unstructured::new(&bytes);
+            let step = Step::decode(&mut bytes, &Weights::default());
+            assert!(!bytes.is_empty(), "round {round}: {step:?}");
+            let kind = core::mem::discriminant(&step.op);
+            if !kinds.contains(&kind) {
+                kinds.push(kind);
+            }
+        }
+        assert_eq!(kinds.len(), KINDS);
+        let step = Step::decode(&mut Unstructured::new(&[]), &Weights::default());
+        assert!(matches!(step.op, Op::Subscribe { node: 0, target: 0, .. }) && step.gap == Duration::ZERO);
     }
 }

@@ -49,12 +49,18 @@ impl Rng {
         Self(self.next_u64())
     }
 
+    /// Fills `bytes`.
+    pub fn fill(&mut self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(8) {
+            let word = self.next_u64().to_le_bytes();
+            chunk.iter_mut().zip(word).for_each(|(byte, drawn)| *byte = drawn);
+        }
+    }
+
     /// 32 bytes for an endpoint.
     pub fn seed(&mut self) -> crate::Seed {
         let mut bytes = [0; 32];
-        for chunk in bytes.chunks_mut(8) {
-            chunk.copy_from_slice(&self.next_u64().to_le_bytes());
-        }
+        self.fill(&mut bytes);
         crate::Seed(bytes)
     }
 }

@@ -8,13 +8,15 @@ use core::cell::Cell;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 
+use arbitrary::{Arbitrary, Unstructured};
+
 use super::checkers::TIMER_F;
 use super::citizen::{Citizen, PACKAGE};
 use super::invariant::Violation;
 use super::log::Log;
 use super::net::Faults;
 use super::node::Blueprint;
-use super::ops::{Op, Step, Weights, weather};
+use super::ops::{Op, Step, Weights, below, weather};
 use super::peer::Peer;
 use super::proxy::Proxy;
 use super::rng::Rng;
@@ -52,24 +54,24 @@ pub struct Options {
 }
 
 impl Options {
-    /// Draws them.
-    pub fn draw(rng: &mut Rng) -> Self {
-        let small = |rng: &mut Rng, n: u64| u8::try_from(rng.below(n)).unwrap_or(0);
-        let tcp = rng.chance(400);
-        let nat = rng.chance(200);
+    /// Decodes them.
+    pub fn decode(bytes: &mut Unstructured<'_>) -> Self {
+        let small = |bytes: &mut Unstructured<'_>, n| u8::try_from(below(bytes, n)).unwrap_or(0);
+        let tcp = below(bytes, 5) > 2;
+        let nat = below(bytes, 5) > 3;
         Self {
             // What is behind a translator answers to an address that may have moved: no proxy knows it.
-            proxy: rng.chance(500) && !nat,
-            peers: small(rng, 3),
-            subscribers: 1u8.saturating_add(small(rng, 3)),
-            notifiers: 1u8.saturating_add(small(rng, 2)),
-            resources: 1u8.saturating_add(small(rng, 3)),
-            throttle: Duration::from_millis(rng.below(3).saturating_mul(2500)),
-            forking: rng.chance(500),
+            proxy: below(bytes, 2) > 0 && !nat,
+            peers: small(bytes, 3),
+            subscribers: 1u8.saturating_add(small(bytes, 3)),
+            notifiers: 1u8.saturating_add(small(bytes, 2)),
+            resources: 1u8.saturating_add(small(bytes, 3)),
+            throttle: Duration::from_millis(u64::from(below(bytes, 3)).saturating_mul(2500)),
+            forking: below(bytes, 2) > 0,
             tcp,
             nat,
-            faults: weather(rng, tcp),
-            weights: Weights::default().swarm(rng),
+            faults: weather(bytes, tcp),
+            weights: Weights::default().swarm(bytes),
         }
     }
 }
@@ -99,6 +101,11 @@ pub struct Outcome {
     pub log: Option<Log>,
 }
 
+/// Options take at most so many bytes.
+const OPTIONS: usize = 128;
+/// What is decoded from a fuzzer's bytes has at most so many operations.
+const STEPS: usize = 60;
+
 const START: Instant = Instant::from_secs(1);
 
 const PROXY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 100)), 5060);
@@ -113,7 +120,9 @@ impl Scenario {
     /// The scenario of a seed: operations for `time`.
     pub fn new(seed: u64, time: Duration) -> Self {
         let mut rng = Rng::new(seed);
-        let options = Options::draw(&mut rng);
+        let mut bytes = [0; OPTIONS];
+        rng.fill(&mut bytes);
+        let options = Options::decode(&mut Unstructured::new(&bytes));
         let steps = Step::draw_for(&mut rng, &options.weights, time);
         Self { seed, options, steps }
     }
@@ -362,6 +371,19 @@ impl Scenario {
         if let Some(next) = self.steps.get_mut(at).filter(|_| wait) {
             next.gap += removed;
         }
+    }
+}
+
+/// A scenario of at most 60 operations; what is spent ends the list.
+impl<'a> Arbitrary<'a> for Scenario {
+    fn arbitrary(bytes: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
+        let seed = below(bytes, 1 << 16).into();
+        let options = Options::decode(bytes);
+        let mut steps = Vec::new();
+        while !bytes.is_empty() && steps.len() < STEPS {
+            steps.push(Step::decode(bytes, &options.weights));
+        }
+        Ok(Self { seed, options, steps })
     }
 }
 
