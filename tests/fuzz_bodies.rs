@@ -159,6 +159,18 @@ fn endpoint_ops() {
     run("endpoint_ops", bodies::endpoint_ops);
 }
 
+/// The reference model has its say: what the inputs do is not all beyond it.
+#[cfg(feature = "testing")]
+#[test]
+fn endpoint_ops_are_compared_with_the_model() {
+    let inputs = files(&root().join("fuzz/corpus/endpoint_ops"));
+    let compared: Vec<u64> = inputs.iter().map(|(_, data)| bodies::compared(data)).collect();
+    let sum = compared.iter().sum::<u64>();
+    let silent = compared.iter().filter(|count| **count == 0).count();
+    println!("{sum} comparisons, {silent} of {} inputs without", inputs.len());
+    assert!(sum > 200 && silent * 2 < inputs.len(), "{compared:?}");
+}
+
 /// Covers: ADV-P21, ADV-P29
 #[test]
 fn digest() {

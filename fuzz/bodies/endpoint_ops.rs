@@ -16,6 +16,7 @@ use sip_events::{
 };
 
 use super::choices::Choices;
+use super::witness::Witness;
 
 const LOCAL: &str = "192.0.2.1:5060";
 const PEERS: [&str; 4] = ["198.51.100.7:5080", "198.51.100.8:5060", "203.0.113.9:5060", "[2001:db8::7]:5060"];
@@ -71,6 +72,10 @@ struct World {
     subscriptions: Vec<SubscriptionId>,
     io: Vec<Io>,
     open: Vec<StreamId>,
+    /// Streams on which it is not known where messages begin.
+    blurred: Vec<StreamId>,
+    witness: Witness,
+    compared: u64,
     serial: u32,
     closed: bool,
     drained: bool,
@@ -84,6 +89,11 @@ struct World {
 
 /// One sequence.
 pub(crate) fn endpoint_ops(data: &[u8]) {
+    compared(data);
+}
+
+/// The same, and how often something was compared with the reference model.
+pub(crate) fn compared(data: &[u8]) -> u64 {
     thread_local! {
         static PREPARED: RefCell<Vec<World>> = const { RefCell::new(Vec::new()) };
     }
@@ -103,6 +113,7 @@ pub(crate) fn endpoint_ops(data: &[u8]) {
         world.check();
     }
     world.wind_down();
+    world.compared
 }
 
 /// The endpoints that sequences begin with: empty; with a watcher; with a
@@ -136,6 +147,9 @@ fn prepare(kind: usize) -> World {
         subscriptions: Vec::new(),
         io: Vec::new(),
         open: Vec::new(),
+        blurred: Vec::new(),
+        witness: Witness::default(),
+        compared: 0,
         serial: 0,
         closed: false,
         drained: false,
@@ -152,7 +166,7 @@ fn prepare(kind: usize) -> World {
                     Max-Forwards: 70\r\nFrom: <sip:ann@example.com>;tag=f0\r\nTo: <sip:bob@192.0.2.1>\r\nCall-ID: c0\r\n\
                     CSeq: 1 SUBSCRIBE\r\nContact: <sip:ann@198.51.100.7:5080>\r\nEvent: presence\r\nExpires: 600\r\n\
                     Content-Length: 0\r\n\r\n";
-        world.datagram(0, head.as_bytes());
+        world.datagram(0, head.as_bytes(), true);
         world.drain();
         world.decide(0);
         world.drain();
@@ -168,7 +182,9 @@ fn prepare(kind: usize) -> World {
 }
 
 impl World {
-    fn datagram(&mut self, peer: usize, bytes: &[u8]) {
+    /// `ours` is a message as it was written here, not damaged.
+    fn datagram(&mut self, peer: usize, bytes: &[u8], ours: bool) {
+        self.witness.delivered(self.now, bytes, ours, false);
         let flow = Flow::udp(addr(LOCAL), addr(PEERS[peer % PEERS.len()]));
         let _ = self.endpoint.handle_message(self.now, flow, bytes);
     }
@@ -213,20 +229,20 @@ impl World {
         match c.below(24) {
             0..=3 => {
                 let bytes = self.subscribe_text(c);
-                self.deliver(c, &bytes);
+                self.deliver(c, &bytes, true);
             }
             4..=7 => {
                 let bytes = self.notify_text(c);
-                self.deliver(c, &bytes);
+                self.deliver(c, &bytes, true);
             }
             8..=11 => {
                 if let Some(bytes) = self.answer_text(c) {
-                    self.deliver(c, &bytes);
+                    self.deliver(c, &bytes, true);
                 }
             }
             12 => {
                 let piece = c.piece().to_vec();
-                self.deliver(c, &piece);
+                self.deliver(c, &piece, false);
             }
             13 | 14 => {
                 let choice = c.byte();
@@ -246,10 +262,12 @@ impl World {
     }
 
     /// As a datagram, or cut in two on a stream; now and then damaged.
-    fn deliver(&mut self, c: &mut Choices<'_>, bytes: &[u8]) {
+    fn deliver(&mut self, c: &mut Choices<'_>, bytes: &[u8], ours: bool) {
         let mut bytes = bytes.to_vec();
         let how = c.byte();
+        let mut ours = ours;
         if how & 0x70 == 0x70 && !bytes.is_empty() {
+            ours = false;
             let at = usize::from(c.byte()) * 3 % bytes.len();
             match c.below(3) {
                 0 => bytes[at] = c.byte(),
@@ -263,13 +281,25 @@ impl World {
         if how & 0x0c == 0x0c && !self.open.is_empty() {
             let stream = self.open[usize::from(how) % self.open.len()];
             let cut = usize::from(c.byte()) * 4 % (bytes.len() + 1);
+            if ours && !self.blurred.contains(&stream) {
+                self.witness.delivered(self.now, &bytes, true, true);
+            } else {
+                self.blur(stream);
+            }
             for part in [&bytes[..cut], &bytes[cut..]] {
                 if self.endpoint.handle_stream(self.now, stream, part).is_err() {
                     return;
                 }
             }
         } else {
-            self.datagram(usize::from(how), &bytes);
+            self.datagram(usize::from(how), &bytes, ours);
+        }
+    }
+
+    fn blur(&mut self, stream: StreamId) {
+        self.witness.unsure(self.now);
+        if !self.blurred.contains(&stream) {
+            self.blurred.push(stream);
         }
     }
 
@@ -461,6 +491,7 @@ impl World {
             }
             (4, Some(stream)) => {
                 let piece = c.piece();
+                self.blur(stream);
                 let _ = self.endpoint.handle_stream(self.now, stream, piece);
             }
             (_, Some(stream)) => {
@@ -610,6 +641,7 @@ impl World {
         if bytes == b"\r\n" {
             return;
         }
+        self.witness.sent(self.now, &flow, &bytes);
         let message = Message::scan(&bytes).expect("what we send is SIP");
         if let Some(status) = message.status().map(StatusCode::as_u16) {
             // RFC 4320 section 4.2; RFC 6665 section 8.3.1.
@@ -652,6 +684,7 @@ impl World {
     fn told(&mut self, event: Event) {
         // An answer that was stuck behind a stream may still look for another way.
         assert!(!self.drained || matches!(event, Event::Io(_)), "{event:?} after Drained");
+        self.witness.told(&event);
         let alive = |dead: &BTreeSet<u64>, id: u64| assert!(!dead.contains(&id), "news of the dead");
         match event {
             Event::Io(io) => {
@@ -701,7 +734,8 @@ impl World {
         }
     }
 
-    fn check(&self) {
+    fn check(&mut self) {
+        self.compared += self.witness.compare(self.now, &self.endpoint);
         let limits = limits();
         let (subscriptions, watchers, resources, incoming) = self.endpoint.agent().counts();
         assert!(subscriptions <= limits.subscriptions && watchers <= limits.watchers);

@@ -13,11 +13,16 @@ mod machines;
 mod restore;
 mod wire;
 #[cfg(feature = "testing")]
+mod witness;
+#[cfg(not(feature = "testing"))]
+#[path = "no_witness.rs"]
+mod witness;
+#[cfg(feature = "testing")]
 mod world;
 
 pub(crate) use agent::agent;
 pub(crate) use digest::digest;
-pub(crate) use endpoint_ops::endpoint_ops;
+pub(crate) use endpoint_ops::{compared, endpoint_ops};
 pub(crate) use machines::machines;
 pub(crate) use restore::restore;
 pub(crate) use wire::{framer, framer_all_cuts, headers, message, roundtrip};
