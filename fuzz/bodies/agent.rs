@@ -181,12 +181,11 @@ pub(crate) fn agent(data: &[u8]) {
 /// Headers as the input picks them: those of a sound message, those of a
 /// request of ours turned round, or nonsense.
 fn odd<'a>(c: &mut Choices<'_>, piece: &'a [u8], method: &Method<'_>, lines: &[Vec<u8>]) -> Odd<'a> {
+    // By lines: a fuzzer watches every comparison.
     let value = |name: &[u8]| {
-        let text = lines.first()?;
-        let at = text.windows(name.len()).position(|w| w == name)?;
-        let rest = &text[at + name.len()..];
-        let end = rest.iter().position(|b| *b == b'\r')?;
-        Some(rest[..end].to_vec())
+        let mut lines = lines.first()?.split(|b| *b == b'\n');
+        let value = lines.find_map(|line| line.first().filter(|b| **b == name[0]).and(line.strip_prefix(name)))?;
+        Some(value.strip_suffix(b"\r").unwrap_or(value).to_vec())
     };
     let ours = *method == Method::Notify;
     let cseq = format!("{} {}", c.number(), if ours { "NOTIFY" } else { "SUBSCRIBE" });

@@ -123,6 +123,13 @@ pub enum Told {
     OfWatcher { watcher: u64 },
 }
 
+impl Told {
+    /// Whether a subscription or a watcher is over, be it for a while.
+    pub const fn is_end(self) -> bool {
+        matches!(self, Self::Retrying { .. } | Self::Over { .. } | Self::Gone { .. })
+    }
+}
+
 /// What a node did.
 pub struct Step {
     pub to: u32,

@@ -30,8 +30,9 @@ struct Leg {
     again: bool,
     /// A 2xx to a SUBSCRIBE of the other direction went out after the latest NOTIFY.
     owed: bool,
-    /// The latest such 2xx.
-    accepted: u64,
+    /// The number of the latest such 2xx, and the seconds that it grants.
+    accepted: Option<u32>,
+    granted: u32,
     /// The fork whose 2xx to this SUBSCRIBE the proxy has passed on.
     chosen: Option<u8>,
 }
@@ -60,7 +61,7 @@ impl Facts {
     fn leg(&mut self, key: u64, from: u8) -> &mut Leg {
         let at = self.legs.iter().position(|leg| leg.key == key).unwrap_or_else(|| {
             let (cseq, branch, packet, sent, answered) = (0, 0, 0, None, true);
-            let (terminal, again, owed, accepted, chosen) = (false, false, false, 0, None);
+            let (terminal, again, owed, accepted, granted, chosen) = (false, false, false, None, 0, None);
             self.legs.push(Leg {
                 key,
                 from,
@@ -73,6 +74,7 @@ impl Facts {
                 again,
                 owed,
                 accepted,
+                granted,
                 chosen,
             });
             self.legs.len() - 1
@@ -92,9 +94,12 @@ impl Facts {
         }
         if !packet.notify && (200..300).contains(&packet.status) {
             let leg = self.leg(packet.reverse, packet.from);
-            // The same answer again allows nothing new.
-            leg.owed |= leg.accepted != packet.branch;
-            leg.accepted = packet.branch;
+            // The same answer again, or an earlier one, allows nothing new.
+            if leg.accepted.is_none_or(|accepted| packet.cseq > accepted) {
+                leg.owed = true;
+                leg.accepted = Some(packet.cseq);
+                leg.granted = packet.expires.unwrap_or(0);
+            }
         }
         Ok(())
     }
@@ -117,8 +122,11 @@ impl Facts {
         if leg.terminal && !(leg.again && terminal) {
             return Err(format!("{what} {} follows a terminated NOTIFY", packet.cseq));
         }
-        if packet.notify && leg.accepted == 0 {
+        if packet.notify && leg.accepted.is_none() {
             return Err(format!("NOTIFY {} comes before the 2xx", packet.cseq));
+        }
+        if packet.notify && packet.left.is_some_and(|left| left > leg.granted) {
+            return Err(format!("NOTIFY {} promises more than {} s", packet.cseq, leg.granted));
         }
         let open = leg.sent.is_some_and(|at| !leg.answered && now - at < TIMER_F);
         if open && !(packet.notify && leg.owed) {
@@ -137,6 +145,18 @@ impl Facts {
             ..*leg
         };
         Ok(())
+    }
+
+    /// Whether a SUBSCRIBE was accepted, and no NOTIFY followed at once.
+    pub fn owes(&self, node: u8) -> bool {
+        self.legs.iter().any(|leg| leg.from == node && leg.owed)
+    }
+
+    /// Whether it is a 481 to the request that is in flight: that dialog is over.
+    pub fn refuses(&self, now: Instant, packet: &Packet) -> bool {
+        let in_flight =
+            |leg: &&Leg| leg.branch == packet.branch && !leg.answered && leg.sent.is_some_and(|at| now - at < TIMER_F);
+        packet.status == 481 && self.known(packet.leg).filter(in_flight).is_some()
     }
 
     /// Whether this answers a SUBSCRIBE that made the dialog.
@@ -171,6 +191,7 @@ impl Facts {
             // Nobody will hear the answer to what was in flight.
             leg.again |= !leg.answered;
             leg.answered = true;
+            leg.owed = false;
         }
     }
 
@@ -252,11 +273,12 @@ impl Facts {
     /// What of the facts may still decide whether a rule breaks, names left out.
     pub fn hash(&self, now: Instant, hasher: &mut Mix) {
         for leg in &self.legs {
-            let flags = [leg.sent.is_some(), leg.answered, leg.terminal, leg.again, leg.owed, leg.accepted != 0];
+            let flags = [leg.sent.is_some(), leg.answered, leg.terminal, leg.again, leg.owed, leg.accepted.is_some()];
             hasher.write_u64(flags.iter().fold(u64::from(leg.from), |sum, flag| sum << 1 | u64::from(*flag)));
             let open = leg.sent.filter(|_| !leg.answered).map_or(TIMER_F, |at| now - at);
             hasher.write_u64(TIMER_F.saturating_sub(open).as_nanos() as u64);
             hasher.write_u8(leg.chosen.unwrap_or(u8::MAX));
+            hasher.write_u32(leg.granted);
         }
         for heard in &self.heard {
             hasher.write_u8(u8::from(heard.over) << 4 | heard.notifier);

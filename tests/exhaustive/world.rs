@@ -204,8 +204,31 @@ impl World {
 
     fn deliver(&mut self, nodes: &mut Nodes, packet: u32) -> Result<(), String> {
         let to = nodes.packet(packet).to;
+        let refused = self.facts.refuses(self.now, nodes.packet(packet));
+        let count = |world: &Self, nodes: &Nodes| {
+            let tag = nodes.packet(packet).tag;
+            world.at(nodes, to).watchers.iter().filter(|watcher| watcher.tag == tag).count()
+        };
+        let before = count(self, nodes);
         self.facts.arrived(nodes.packet(packet));
-        self.input(nodes, to, Input::Deliver(packet)).map(drop)
+        self.input(nodes, to, Input::Deliver(packet))?;
+        let after = count(self, nodes);
+        let packet = nodes.packet(packet);
+        if refused && packet.notify && after == before {
+            return Err("a watcher outlives the 481 to its NOTIFY (6665-NSM-16)".into());
+        }
+        if refused && !packet.notify && self.facts.living().any(|heard| heard.leg == packet.reverse) {
+            return Err("a subscription outlives the 481 to its SUBSCRIBE (6665-SSM-19)".into());
+        }
+        Ok(())
+    }
+
+    /// Nothing has gone wrong but what retransmissions heal, and nobody has ended anything.
+    fn is_sound(&self) -> bool {
+        let Budget { unsubscribes, terminates, crashes, amnesias, delays, .. } = self.budget;
+        let all = self.setup.budget;
+        [unsubscribes, terminates, crashes, amnesias, delays]
+            == [all.unsubscribes, all.terminates, all.crashes, all.amnesias, all.delays]
     }
 
     /// Whether the node or the network is another afterwards.
@@ -227,10 +250,16 @@ impl World {
             _ => None,
         };
         for told in told {
+            if told.is_end() && self.is_sound() {
+                return Err(format!("node {node}: {told:?}, though nothing was lost for good"));
+            }
             self.facts.told(node, told, came)?;
         }
         for packet in sent {
             self.send(nodes, packet)?;
+        }
+        if self.facts.owes(node) {
+            return Err(format!("node {node}: a 2xx to SUBSCRIBE without a NOTIFY (6665-4.2.1.2-1)"));
         }
         Ok(changed)
     }
@@ -270,6 +299,7 @@ impl World {
         packets.sort_unstable();
         packets.iter().for_each(|packet| hasher.write_u64(*packet));
         self.facts.hash(self.now, &mut hasher);
+        hasher.write_u8(self.is_sound().into());
         let core = hasher.finish();
         let Budget { states, refreshes, unsubscribes, terminates, duplicates, losses, crashes, amnesias, delays } =
             self.budget;
