@@ -147,6 +147,9 @@ impl Search {
                 self.calm.extend(passed);
                 return Ok(());
             }
+            if world.differs(&self.nodes) {
+                return Err((format!("all is said, and they differ:\n{}", world.describe(&self.nodes)), steps));
+            }
             if steps.len() as u32 >= CALM || world.now() > until {
                 return Err((format!("they never agree:\n{}", world.describe(&self.nodes)), steps));
             }
