@@ -1,8 +1,8 @@
 //! What the library costs: `cargo bench` prints every row of the table in
 //! `docs/performance.md`; `cargo bench -- parse` those whose name has `parse`
 //! in it; `cargo bench -- --quick` leaves out what needs a million
-//! subscriptions. `--tsv FILE` writes the rows for `benches/chart.py`, and
-//! `--count ROW` runs one row for `benches/callgrind.sh`.
+//! subscriptions. `--tsv FILE` writes the rows to a file, and `--count ROW` runs
+//! one row for `benches/callgrind.sh`.
 #![allow(clippy::disallowed_methods)]
 
 mod fanout;
