@@ -374,7 +374,7 @@ impl Agent {
                 self.trial_over(whose);
                 let elsewhere = match effect {
                     SubscribeEffect::Redirect => self.redirected(whose, status, message),
-                    SubscribeEffect::Accepted | SubscribeEffect::NoNotify | SubscribeEffect::TimedOut => false,
+                    SubscribeEffect::Accepted | SubscribeEffect::NoNotify => false,
                     // A refusal of one address says little of the others; 6xx speaks for all.
                     _ => {
                         let final_here = in_dialog && effect != SubscribeEffect::TransactionOnly;
@@ -433,8 +433,9 @@ impl Agent {
         record.trial = None;
         let whose = Subject::Subscription(id);
         let result = match why {
+            // As good as a 408 or 503 of that one address (3261-8.1.3.1-1).
+            _ if self.next_stop(whose) => SubscribeResult::Retrying,
             Failure::Timeout => SubscribeResult::TimedOut,
-            Failure::Transport | Failure::Unresolved if self.next_stop(whose) => SubscribeResult::Retrying,
             Failure::Transport | Failure::Unresolved => SubscribeResult::TransportFailed,
         };
         if result != SubscribeResult::Retrying {

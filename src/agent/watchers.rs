@@ -328,7 +328,7 @@ impl Agent {
         let retry = match effect {
             NotifyEffect::Challenge => self.challenged(now, whose, status, message) == Verdict::Retry,
             NotifyEffect::Redirect => self.redirected(whose, status, message),
-            NotifyEffect::Keep => code < 600 && self.next_stop(whose),
+            NotifyEffect::Keep | NotifyEffect::TimedOut => code < 600 && self.next_stop(whose),
             _ => false,
         };
         if retry {
@@ -363,6 +363,9 @@ impl Agent {
         let (report, cseq) = (watcher.report, watcher.local_cseq);
         self.forget_destination(slot);
         if let Some(id) = self.watchers.id_at(slot) {
+            if self.next_stop(Subject::Watcher(id)) {
+                return self.finish_notify(now, slot, seq, NotifyResult::Retry);
+            }
             self.trial_over(Subject::Watcher(id));
             self.detour_over(Subject::Watcher(id));
         }

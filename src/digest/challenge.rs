@@ -17,7 +17,8 @@ pub enum Unusable {
     Scheme,
     /// An algorithm that is not known.
     Algorithm,
-    /// It names no `qop` that is known.
+    /// It names no `qop` that is known, or none at all for a session
+    /// algorithm, whose key takes one.
     Qop,
     /// Without realm or without nonce.
     Incomplete,
@@ -96,6 +97,10 @@ impl<'a> Challenge<'a> {
         };
         let (auth, auth_int) = (offers(Qop::Auth), offers(Qop::AuthInt));
         if qop.is_some() && !auth && !auth_int {
+            return Err(Unusable::Qop);
+        }
+        // A session's key has the cnonce in it, which only an answer with qop tells (RFC 7616 section 3.4.2).
+        if qop.is_none() && named.is_some_and(Algorithm::is_session) {
             return Err(Unusable::Qop);
         }
         Ok(Self {

@@ -225,6 +225,8 @@ fn challenges_are_read_tolerantly_and_only_when_whole() {
         ("Digest realm=\"r\", nonce=\"n\", algorithm=SHA-3", Unusable::Algorithm),
         ("Digest realm=\"r\", nonce=\"n\", algorithm=AKAv1-MD5", Unusable::Algorithm),
         ("Digest realm=\"r\", nonce=\"n\", qop=\"token\"", Unusable::Qop),
+        ("Digest realm=\"r\", nonce=\"n\", algorithm=MD5-sess", Unusable::Qop),
+        ("Digest realm=\"r\", nonce=\"n\", algorithm=SHA-256-sess, qop=\"\"", Unusable::Qop),
     ] {
         assert_eq!(Challenge::parse(value.as_bytes()).unwrap_err(), why, "{value}");
     }

@@ -11,6 +11,7 @@ use super::connections::Way;
 use super::core::{Core, Out, Up};
 use super::keys::Identity;
 use super::locate::{Means, Plan, Step};
+use super::remotes::Remotes;
 use super::seats::{Home, Seat};
 use crate::Instant;
 use crate::agent::{OutRequest, Placeholder, RequestId};
@@ -69,11 +70,17 @@ pub(super) struct Clients {
     pub(super) list: Arena<Client>,
     pub(super) by_request: PartedTable<u32>,
     pub(super) timers: TimerHeap,
+    pub(super) remotes: Remotes,
 }
 
 impl Clients {
-    pub(super) const fn new(capacity: u32) -> Self {
-        Self { list: Arena::new(capacity), by_request: PartedTable::new(), timers: TimerHeap::new() }
+    pub(super) fn new(capacity: u32) -> Self {
+        Self {
+            list: Arena::new(capacity),
+            by_request: PartedTable::new(),
+            timers: TimerHeap::new(),
+            remotes: Remotes::new(capacity),
+        }
     }
 
     pub(super) const fn is_full(&self) -> bool {
@@ -109,7 +116,7 @@ fn is_for_sips(head: &[u8]) -> bool {
 }
 
 impl Client {
-    fn is_completed(&self) -> bool {
+    pub(super) fn is_completed(&self) -> bool {
         self.machine.as_ref().is_some_and(|m| matches!(m.state(), State::Completed | State::Terminated))
     }
 
@@ -286,6 +293,8 @@ impl Core {
             && let Some(connection) = self.connections.slot(stream)
         {
             self.sit(slot, Home::Connection(connection));
+        } else if flow.stream.is_none() {
+            self.sit_by_remote(slot, flow.remote);
         }
         if let Some(client) = self.clients.list.at_mut(slot) {
             client.flow = Some(flow);
@@ -574,22 +583,6 @@ impl Core {
     /// A transmission of it failed.
     pub(super) fn request_not_sent(&mut self, now: Instant, slot: u32, nonce: u64) {
         if self.clients.list.at(slot).is_some_and(|client| client.nonce == nonce) {
-            self.client_failed(now, slot, Failure::Transport);
-        }
-    }
-
-    /// Datagrams do not reach the far end of `flow`: looks at every open
-    /// transaction.
-    pub(super) fn unreachable(&mut self, now: Instant, flow: &Flow) {
-        let same = |other: Option<Flow>| {
-            other.is_some_and(|other| {
-                (other.transport, other.remote, other.stream) == (flow.transport, flow.remote, flow.stream)
-            })
-        };
-        let open = |client: &Client| client.machine.is_some() && !client.is_completed();
-        let hit: Vec<u32> =
-            self.clients.list.iter().filter(|(_, c)| open(c) && same(c.flow)).map(|(id, _)| id.slot).collect();
-        for slot in hit {
             self.client_failed(now, slot, Failure::Transport);
         }
     }

@@ -10,6 +10,7 @@ mod down;
 mod keep_alive;
 mod keys;
 mod locate;
+mod remotes;
 mod resolver;
 mod respond;
 mod seats;
@@ -250,9 +251,9 @@ impl Endpoint {
     }
 
     /// The network reports that `flow` leads nowhere: host, network, port or
-    /// protocol unreachable (RFC 3261 section 18.4). Looks at every open
-    /// client transaction; do not pass on what only may come true later, such
-    /// as an exceeded time to live.
+    /// protocol unreachable (RFC 3261 section 18.4). Looks at the requests
+    /// that went there; do not pass on what only may come true later, such as
+    /// an exceeded time to live.
     pub fn handle_unreachable(&mut self, now: Instant, flow: Flow) {
         let now = self.advance(now);
         self.core.unreachable(now, &flow);

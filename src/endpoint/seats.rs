@@ -10,6 +10,8 @@ use super::core::Core;
 pub(super) enum Home {
     Connection(u32),
     Query(u32),
+    /// Datagrams to addresses of one hash.
+    Remote(u32),
 }
 
 /// A place in the list of a [`Home`].
@@ -20,10 +22,11 @@ pub(super) struct Seat {
 }
 
 impl Core {
-    fn seats(&mut self, home: Home) -> Option<&mut Vec<u32>> {
+    pub(super) fn seats(&mut self, home: Home) -> Option<&mut Vec<u32>> {
         match home {
             Home::Connection(slot) => self.connections.at_mut(slot).map(|connection| &mut connection.clients),
             Home::Query(slot) => self.resolver.waiters(slot),
+            Home::Remote(at) => self.clients.remotes.list(at),
         }
     }
 

@@ -67,7 +67,9 @@ impl Endpoint {
     /// [`handle_timeout`](Self::handle_timeout). Requests that were open are
     /// forgotten: a watcher with an unanswered NOTIFY is owed a new one, and a
     /// SUBSCRIBE without final response is sent again, each with a higher
-    /// CSeq. Undecided SUBSCRIBEs come again from their senders.
+    /// CSeq. Undecided SUBSCRIBEs come again from their senders. What
+    /// [`rehome`](Self::rehome) or a lost connection had not done to all goes
+    /// on; call `rehome` again if it was called after the snapshot was begun.
     ///
     /// With [`Restart::Fresh`] every connection is gone: its watchers are
     /// treated as [`Policy::flow_gone`](crate::Policy) says, and an

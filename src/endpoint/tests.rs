@@ -10,7 +10,7 @@ use crate::entropy::Seed;
 use crate::flow::{Flow, StreamId};
 use crate::package::Packages;
 use crate::wire::Transport;
-use crate::{Config, Instant};
+use crate::{Config, Instant, Subscribe};
 
 fn endpoint() -> Endpoint {
     let config = Arc::new(Config::new("sip:me@192.0.2.1").unwrap());
@@ -51,4 +51,40 @@ fn the_queue_of_a_blocked_stream_is_bounded_by_the_transactions() {
     assert!((1..=64).contains(&open), "{open}");
     let slot = endpoint.core.connections.slot(stream).unwrap();
     assert!(endpoint.core.connections.at(slot).unwrap().parked_len() <= 4 * open);
+}
+
+/// Ten thousand open requests to as many places: an error of the network about one concerns that one, and looks at few
+/// others; none is left on a list when all are over.
+///
+/// Covers: 3261-18.4-1
+#[test]
+fn an_unreachable_place_is_found_among_many() {
+    let mut endpoint = endpoint();
+    let local = "192.0.2.1:5060".parse().unwrap();
+    endpoint.add_local(Transport::Udp, local, None, None).unwrap();
+    let (now, mut head) = (Instant::ZERO, Vec::new());
+    for n in 0..10_000 {
+        let uri = format!("sip:bob@10.0.{}.{}", n / 100, n % 100);
+        endpoint.subscribe(now, Subscribe::new(&uri, "presence").unwrap()).unwrap();
+        while endpoint.poll_transmit(now, &mut head).is_some() {}
+    }
+    assert_eq!(endpoint.transactions().0, 10_000);
+    for n in [0, 77, 9_999] {
+        let place = format!("10.0.{}.{}:5060", n / 100, n % 100).parse().unwrap();
+        let near = endpoint.core.by_remote(place).len();
+        assert!((1..=64).contains(&near), "{near}");
+        let before = endpoint.transactions().0;
+        endpoint.handle_unreachable(now, Flow::udp(local, place));
+        assert_eq!(endpoint.transactions().0, before - 1);
+        endpoint.handle_unreachable(now, Flow::udp(local, place));
+        assert_eq!(endpoint.transactions().0, before - 1);
+    }
+    endpoint.handle_timeout(now + Duration::from_secs(33));
+    for _ in 0..100 {
+        endpoint.handle_timeout(now + Duration::from_secs(40));
+        while endpoint.poll_transmit(now, &mut head).is_some() {}
+        while endpoint.poll_event().is_some() {}
+    }
+    assert_eq!(endpoint.transactions().0, 0);
+    assert!(endpoint.core.clients.remotes.is_empty());
 }

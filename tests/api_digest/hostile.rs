@@ -15,17 +15,35 @@ fn challenge(n: usize, more: &str) -> String {
     format!("WWW-Authenticate: Digest realm=\"r\", nonce=\"{n}\", qop=\"auth\"{more}\r\n")
 }
 
-const CHALLENGERS: [(&str, Challenger, usize); 8] = [
+const CHALLENGERS: [(&str, Challenger, usize); 11] = [
     ("a new nonce each time", |n| challenge(n, ""), 2),
     ("the same nonce each time", |_| challenge(0, ""), 2),
-    ("stale each time", |n| challenge(n, ", stale=true"), 3),
-    ("stale each time, the nonce the same", |_| challenge(0, ", stale=true"), 3),
-    ("another realm each time", |n| challenge(n, "").replace("\"r\"", &format!("\"r{n}\"")), 5),
+    ("stale each time", |n| challenge(n, ", stale=true"), 2),
+    ("stale each time, the nonce the same", |_| challenge(0, ", stale=true"), 2),
+    ("another realm each time", |n| challenge(n, "").replace("\"r\"", &format!("\"r{n}\"")), 2),
+    (
+        "four other realms each time",
+        |n| (0..4).map(|r| challenge(n, "").replace("\"r\"", &format!("\"{n}.{r}\""))).collect(),
+        2,
+    ),
+    (
+        "a chain of proxies without end",
+        |n| challenge(n, "").replace("\"r\"", &format!("\"r{n}\"")).replace("WWW-", "Proxy-"),
+        3,
+    ),
     ("another algorithm each time", |n| challenge(n, if n % 2 == 0 { ", algorithm=SHA-256" } else { "" }), 2),
     (
         "now a proxy, now the notifier",
         |n| if n % 2 == 0 { challenge(n, "") } else { challenge(n, "").replace("WWW-", "Proxy-") },
         3,
+    ),
+    (
+        "proxies, then notifiers, in new realms",
+        |n| {
+            let line = challenge(n, ", stale=true").replace("\"r\"", &format!("\"r{n}\""));
+            if n % 4 < 2 { line.replace("WWW-", "Proxy-") } else { line }
+        },
+        4,
     ),
     ("no challenge that can be answered", |n| challenge(n, ", algorithm=none"), 1),
 ];

@@ -1,7 +1,7 @@
 //! Two endpoints and a network without loss between them, or one of them and a
 //! peer made of text.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -173,51 +173,66 @@ impl Host {
     }
 }
 
+/// What a message passes through.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Way {
+    /// The `qop` that challenges have; nothing for none.
+    pub qop: &'static str,
+    /// Challenges are a proxy's.
+    pub proxy: bool,
+}
+
 /// A subscriber and a notifier.
 pub struct Pair {
     pub client: Host,
     pub server: Host,
     /// Whether the notifier accepts whoever asks.
     pub accept: bool,
-
+    /// What the way between them makes of a message.
+    pub way: fn(&Way, &[u8]) -> Vec<u8>,
+    pub means: Way,
     pub log: Vec<Vec<u8>>,
 }
 
 impl Pair {
     pub fn new(settings: Settings) -> Self {
-        Self { client: Host::client(), server: Host::server(settings), accept: true, log: Vec::new() }
+        Self {
+            client: Host::client(),
+            server: Host::server(settings),
+            accept: true,
+            way: |_, message| message.to_vec(),
+            means: Way::default(),
+            log: Vec::new(),
+        }
+    }
+
+    fn carry_up(&mut self, message: &[u8]) -> Vec<Vec<u8>> {
+        let message = (self.way)(&self.means, message);
+        self.server.feed(CLIENT, &message)
+    }
+
+    fn carry_down(&mut self, message: &[u8]) -> Vec<Vec<u8>> {
+        let message = (self.way)(&self.means, message);
+        self.client.feed(SERVER, &message)
     }
 
     /// Carries messages until nobody has any. Those carried.
     pub fn settle(&mut self) -> Vec<Vec<u8>> {
         let first = self.log.len();
         loop {
-            let from_client = self.client.drain();
-            let mut from_server = self.server.drain();
-            for message in &from_client {
-                from_server.extend(self.server.feed(CLIENT, message));
-                self.log.push(message.clone());
-            }
+            // What goes to the server, and what goes to the client.
+            let mut under_way: VecDeque<_> = self.client.drain().into_iter().map(|message| (true, message)).collect();
+            under_way.extend(self.server.drain().into_iter().map(|message| (false, message)));
             if self.accept {
-                from_server.extend(self.decide());
+                under_way.extend(self.decide().into_iter().map(|message| (false, message)));
             }
-            for message in &from_server {
-                self.log.push(message.clone());
-                let answers = self.client.feed(SERVER, message);
-                for answer in answers {
-                    self.log.push(answer.clone());
-                    let more = self.server.feed(CLIENT, &answer);
-                    for message in more {
-                        self.log.push(message.clone());
-                        self.client.feed(SERVER, &message).into_iter().for_each(|late| {
-                            self.log.push(late.clone());
-                            assert!(self.server.feed(CLIENT, &late).is_empty(), "{}", text(&late));
-                        });
-                    }
-                }
-            }
-            if from_client.is_empty() && from_server.is_empty() {
+            if under_way.is_empty() {
                 return self.log[first..].to_vec();
+            }
+            while let Some((up, message)) = under_way.pop_front() {
+                let answers = if up { self.carry_up(&message) } else { self.carry_down(&message) };
+                self.log.push(message);
+                under_way.extend(answers.into_iter().map(|answer| (!up, answer)));
             }
         }
     }

@@ -4,5 +4,6 @@
 mod client;
 mod hostile;
 mod kit;
+mod matrix;
 mod notify;
 mod server;

@@ -21,7 +21,7 @@ fn pair() -> Pair {
     let config = Config::new("sip:bob@192.0.2.2").unwrap().with_authentication(Authentication::None);
     let mut server = Host::new(config, SERVER, 2);
     server.endpoint.add_resource(&ResourceKey::new(BOB, "presence").unwrap()).unwrap();
-    Pair { client, server, accept: true, log: Vec::new() }
+    Pair { client, server, ..Pair::new(with_users()) }
 }
 
 /// Covers: 6665-4.1.3-4, 6665-NRC-6, 3265-3.2.4-4, 3265-3.2.2-3, PEER-D22, ADV-E23
@@ -161,7 +161,7 @@ fn a_challenge_leaves_no_gap_in_numbered_documents() {
     let settings = with_users().notify(true).nonce_life(SECOND * 30);
     let config = Config::new("sip:alice@192.0.2.1").unwrap().with_authentication(settings.into());
     let client = Host::made(config, counted(), CLIENT, 1);
-    let mut pair = Pair { client, server, accept: true, log: Vec::new() };
+    let mut pair = Pair { client, server, ..Pair::new(with_users()) };
     pair.subscribe(Subscribe::new(BOB, "counted").unwrap());
     for n in 0..4 {
         pair.pass(SECOND * 60);

@@ -13,6 +13,7 @@ mod moves;
 mod names;
 mod peer;
 mod redirects;
+mod routes;
 #[cfg(feature = "digest")]
 mod storm;
 mod streams;

@@ -226,6 +226,65 @@ fn a_notify_is_redirected_for_that_one_time() {
     assert_eq!(next.flow, peer());
 }
 
+/// The best address never answers: the next one is asked, in the time that each request has, and there is an end to it.
+///
+/// Covers: 3261-8.1.3.4-1, 3261-8.1.3.1-1, 6665-SSM-9
+#[test]
+fn an_address_that_says_nothing_is_passed_over() {
+    let contacts = ["<sip:silent@203.0.113.1>;q=0.9", "<sip:low@203.0.113.3>;q=0.1", "<sip:late@203.0.113.2>;q=0.5"];
+    let (mut kit, first) = started(bob());
+    let began = kit.now;
+    let silent = kit.feed(first.flow, moved(&first, "302 Moved", &contacts)).remove(0);
+    assert_eq!(line(&silent), "SUBSCRIBE sip:silent@203.0.113.1 SIP/2.0");
+    let passed =
+        kit.run_millis(32_000).into_iter().map(|(_, sent)| sent).find(|sent| line(sent) != line(&silent)).unwrap();
+    assert_eq!(line(&passed), "SUBSCRIBE sip:late@203.0.113.2 SIP/2.0");
+    // A proxy's 408 is as good as silence.
+    let third = kit.feed(passed.flow, passed.answer("408 Request Timeout", "")).remove(0);
+    assert_eq!(line(&third), "SUBSCRIBE sip:low@203.0.113.3 SIP/2.0");
+    assert_eq!(refused(&told(&mut kit)), None);
+    // It accepts, and the NOTIFY has its full time.
+    kit.feed(third.flow, third.answer("200 OK", "Expires: 600\r\nContact: <sip:low@203.0.113.3>\r\n"));
+    kit.run_millis(31_000);
+    let flow = Flow::udp(addr(LOCAL), addr("203.0.113.3:5060"));
+    assert_eq!(kit.feed(flow, notify(&third, 1, "active;expires=500", "")).remove(0).status(), 200);
+    assert!(told(&mut kit).iter().any(|event| matches!(event, Event::Notify { .. })));
+
+    // Nobody answers at all: each address has had its time once.
+    let (mut kit, first) = started(bob());
+    let mut sent = kit.feed(first.flow, moved(&first, "302 Moved", &contacts));
+    sent.extend(kit.run_millis(7_200_000).into_iter().map(|(_, sent)| sent));
+    let mut lines: Vec<_> = sent.iter().map(line).collect();
+    lines.dedup();
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    let events = told(&mut kit);
+    let ended = events.iter().filter(|event| matches!(event, Event::Terminated { .. })).count();
+    assert!(ended == 1 && kit.endpoint.subscriptions().next().is_none(), "{events:?}");
+    assert!(kit.now - began >= std::time::Duration::from_secs(96));
+}
+
+/// Covers: 6665-NRC-5, 3261-8.1.3.1-1
+#[test]
+fn a_redirected_notify_passes_over_who_says_nothing() {
+    let mut kit = Kit::notifier();
+    let first = watched(&mut kit, &Request::subscribe("s1"), peer());
+    let contacts = ["<sip:low@203.0.113.3>;q=0.1", "<sip:silent@203.0.113.4>"];
+    let silent = kit.feed(peer(), moved(&first, "302 Moved", &contacts)).remove(0);
+    let next =
+        kit.run_millis(32_000).into_iter().map(|(_, sent)| sent).find(|sent| line(sent) != line(&silent)).unwrap();
+    assert_eq!(line(&next), "NOTIFY sip:low@203.0.113.3 SIP/2.0");
+    kit.feed(next.flow, next.answer("200 OK", ""));
+    assert_eq!(kit.endpoint.watchers().count(), 1);
+    // With nobody left it is as with any NOTIFY that is not answered.
+    let watcher = kit.endpoint.watchers().next().unwrap();
+    kit.endpoint.shorten(kit.now, watcher, 200).unwrap();
+    assert!(kit.drain().is_empty());
+    let again = kit.run_millis(10_000).remove(0).1;
+    kit.feed(peer(), moved(&again, "302 Moved", &["<sip:silent@203.0.113.4>"]));
+    kit.run_millis(32_000);
+    assert_eq!(kit.endpoint.watchers().count(), 0);
+}
+
 /// A subscriber that points its NOTIFYs at somebody else reaches that address
 /// with a bounded number of bytes.
 #[test]

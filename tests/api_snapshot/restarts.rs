@@ -1,13 +1,16 @@
 //! Nodes that crash and come back, at any moment and with old snapshots.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sip_events::wire::{Message, Transport};
-use sip_events::{Endpoint, Event, Flow, Instant, Packages, Restart, Scope, Subscribe};
+use sip_events::wire::{HeaderName, Message, Method, Transport};
+use sip_events::{
+    Decision, Endpoint, Event, Flow, Instant, Limits, Packages, Reason, ResourceKey, Restart, Scope, Subscribe,
+};
 
-use crate::world::{Random, World, address, config, restore, save, seed};
+use crate::world::{Random, World, address, config, restore, save, seed, state};
 
 /// Covers: PEER-H06
 #[test]
@@ -293,4 +296,99 @@ fn an_agent_reads_the_snapshot_of_an_endpoint_and_the_other_way_round() {
     assert!(world.all_know(2));
     let ended = |event: &Event| matches!(event, Event::Terminated { .. });
     assert!(std::iter::from_fn(|| world.nodes[0].poll_event()).all(|event| !ended(&event)));
+}
+
+/// Many watchers are being told something, one piece at a time, when the program stops: those not yet told are told by its
+/// successor, by whatever it was that they were to be told.
+#[test]
+fn what_was_half_done_to_many_is_done_to_the_rest() {
+    const MANY: usize = 40;
+    let moved: SocketAddr = "192.0.2.99:5060".parse().unwrap();
+    for case in ["a new state", "the end of the resource", "expiry", "a new address"] {
+        for stop in [0, 1, 7, 39] {
+            let now = Instant::from_secs(100_000);
+            let own = if case == "a new address" { moved } else { address(1) };
+            let config = || {
+                let mut limits = Limits::default();
+                limits.timers_per_wakeup = 1;
+                Arc::new(config(1).with_limits(limits))
+            };
+            let mut endpoint = Endpoint::new(config(), Packages::standard(), &seed(1), now);
+            endpoint.add_local(Transport::Udp, address(1), None, None).unwrap();
+            let resource = endpoint.add_resource(&ResourceKey::new("sip:n1@192.0.2.2", "presence").unwrap()).unwrap();
+            let mut told = BTreeSet::new();
+            for n in 0..MANY {
+                let subscribe = format!(
+                    "SUBSCRIBE sip:n1@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK{n}\r\nMax-Forwards: 70\r\n\
+                     From: <sip:a@192.0.2.1>;tag={n}\r\nTo: <sip:n1@192.0.2.2>\r\nCall-ID: c{n}\r\nCSeq: 1 SUBSCRIBE\r\n\
+                     Contact: <sip:a@192.0.2.1>\r\nEvent: presence\r\nExpires: 600\r\nContent-Length: 0\r\n\r\n"
+                );
+                let _ = endpoint.handle_message(now, Flow::udp(address(1), address(0)), subscribe.as_bytes());
+                while let Some(event) = endpoint.poll_event() {
+                    if let Event::Subscribe(incoming) = event {
+                        endpoint.accept(now, incoming, Decision::ACCEPT).unwrap();
+                    }
+                }
+                answer_all(&mut endpoint, now, usize::MAX, &mut told, address(1));
+            }
+            assert_eq!(told.len(), MANY);
+            told.clear();
+            let later = now + Duration::from_secs(if case == "expiry" { 601 } else { 20 });
+            let mut half = 0;
+            match case {
+                "a new state" => _ = endpoint.set_state(later, resource, state(5)).unwrap(),
+                "the end of the resource" => endpoint.remove_resource(later, resource, &Reason::NoResource).unwrap(),
+                "expiry" => half = stop,
+                _ => {
+                    endpoint.add_local(Transport::Udp, moved, None, None).unwrap();
+                    endpoint.rehome(later, address(1), moved).unwrap();
+                    half = stop;
+                }
+            }
+            for _ in 0..half {
+                endpoint.handle_timeout(later);
+            }
+            answer_all(&mut endpoint, later, stop, &mut told, own);
+            assert!(told.len() < MANY, "{case}: {stop}");
+            let saved = save(&endpoint, later, 3);
+            let fresh = Restart::Fresh(seed(2));
+            let mut next =
+                Endpoint::restore(config(), Packages::standard(), &saved, later, Duration::ZERO, &fresh).unwrap();
+            next.add_local(Transport::Udp, own, None, None).unwrap();
+            for second in 0..60 {
+                for _ in 0..2 * MANY {
+                    next.handle_timeout(later + Duration::from_secs(second));
+                }
+                answer_all(&mut next, later + Duration::from_secs(second), usize::MAX, &mut told, own);
+                while next.poll_event().is_some() {}
+            }
+            assert_eq!(told.len(), MANY, "{case} after {stop}");
+            let left = if matches!(case, "a new state" | "a new address") { MANY } else { 0 };
+            assert_eq!(next.watchers().count(), left, "{case} after {stop}");
+        }
+    }
+}
+
+/// Answers the NOTIFYs that come, so many at most; whose they were that have `own` for Contact.
+fn answer_all(endpoint: &mut Endpoint, now: Instant, most: usize, told: &mut BTreeSet<String>, own: SocketAddr) {
+    let (mut bytes, mut left) = (Vec::new(), most);
+    while left > 0
+        && let Some(transmit) = endpoint.poll_transmit(now, &mut bytes)
+    {
+        transmit.append_body(&mut bytes);
+        let message = Message::parse(&bytes).unwrap();
+        if message.method() == Some(Method::Notify) {
+            left -= 1;
+            let field = |name| String::from_utf8(message.field(name, 0).unwrap().to_vec()).unwrap();
+            let call = field(HeaderName::CallId);
+            let names = [HeaderName::Via, HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq];
+            let lines: String = names.into_iter().map(|name| format!("{name}: {}\r\n", field(name))).collect();
+            let answer = format!("SIP/2.0 200 OK\r\n{lines}Content-Length: 0\r\n\r\n");
+            let _ = endpoint.handle_message(now, transmit.flow, answer.as_bytes());
+            if field(HeaderName::Contact).contains(&own.to_string()) {
+                told.insert(call);
+            }
+        }
+        bytes.clear();
+    }
 }

@@ -11,8 +11,8 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lib import dissect, harness, table
-from lib import against_kamailio, against_notifier, against_phones, names, ours  # noqa: F401  (each registers its checks)
-from lib import sipp_notifiers, sipp_refusals, sipp_subscribers  # noqa: F401
+from lib import against_dispatcher, against_kamailio, against_notifier, against_phones, names, ours  # noqa: F401  (each registers
+from lib import sipp_notifiers, sipp_refusals, sipp_subscribers  # noqa: F401  its checks)
 
 JOBS = 12  # most of a check is waiting
 

@@ -24,12 +24,17 @@ use crate::wire::{HeaderName, MessageView, NameAddr, StatusCode};
 pub(super) const MAX_REALMS: usize = 4;
 /// Most credentials for one subscription, and for the whole agent.
 pub(crate) const MAX_CREDENTIALS: usize = 16;
+/// How often one request is answered for to the far end, which is one, and to
+/// the proxies on the way, which may ask one after the other.
+const ROUNDS: [u8; 2] = [1, 2];
 /// Most bytes of one challenge that are kept while the application is asked.
 const MAX_KEPT: usize = 4_096;
 
 /// How far one request has come with those who challenge it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Trial {
+    /// Responses answered, of the far end and of proxies.
+    rounds: [u8; 2],
     tried: SmallVec<[Tried; 1]>,
     asking: Option<Asking>,
     asked: bool,
@@ -143,6 +148,8 @@ impl Agent {
                 of_kind.map(|(_, line)| &**line)
             };
             let subject = Subject::Subscription(id.0);
+            // What the application asks for is no loop.
+            trial.rounds = [0; 2];
             let outcome = self.choose_answers(subject, trial, [lines(false), lines(true)]);
             if outcome.sessions.is_empty() || outcome.refused {
                 trial.asking = Some(asking);
@@ -277,7 +284,7 @@ impl Agent {
     }
 
     /// Which challenges to answer; a realm that refuses what it was given, or
-    /// calls a second nonce stale, ends the matter (3261-22.1-3, ADV-P22).
+    /// calls a fresh nonce stale, ends the matter (3261-22.1-3, ADV-P22).
     fn choose_answers<'a>(
         &mut self,
         whose: Subject,
@@ -297,14 +304,27 @@ impl Agent {
             let suitable = |realm: &[u8]| own.iter().chain(common.iter()).find(|c| c.suit(realm));
             let Choice { answers, wanting } = choose(lines, suitable);
             outcome.wanting = outcome.wanting.or(wanting);
+            if answers.is_empty() {
+                continue;
+            }
+            let round = trial.rounds.iter_mut().zip(ROUNDS).nth(usize::from(proxy));
+            let Some((round, _)) = round.filter(|(round, most)| **round < *most) else {
+                outcome.refused = true;
+                continue;
+            };
+            *round = round.saturating_add(1);
             for (challenge, credentials) in answers {
                 let realm = challenge.realm();
                 let hash = self.entropy.hash(&[&[u8::from(proxy)], &realm]);
                 let known = self.auth.wallet.find(&self.entropy, &scope, &realm);
+                let session = known.and_then(|slot| self.auth.wallet.session(slot));
                 let may = match trial.tried.iter_mut().find(|tried| tried.realm == hash) {
-                    Some(tried) => challenge.stale && !core::mem::replace(&mut tried.stale, true),
+                    // A nonce that was good for something may be good for nothing more.
+                    Some(tried) => {
+                        let used = session.is_some_and(|session| session.count() > 1);
+                        challenge.stale && used && !core::mem::replace(&mut tried.stale, true)
+                    }
                     None => {
-                        let session = known.and_then(|slot| self.auth.wallet.session(slot));
                         let same = session.is_some_and(|session| session.nonce() == &*challenge.nonce());
                         let room = trial.tried.len() < MAX_REALMS;
                         trial.tried.push(Tried { realm: hash, stale: false });

@@ -150,6 +150,7 @@ impl Agent {
         if keep_entropy {
             self.entropy.resume(counter);
         }
+        self.get_sweeps(r)?;
         self.link_resources(seats)?;
         self.link_attempts(forks)?;
         let orphans = orphans.into_iter().filter_map(|slot| self.attempts.id_at(slot));

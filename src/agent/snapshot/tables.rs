@@ -47,6 +47,7 @@ impl Agent {
                 10 => self.put_orphans(cursor, w),
                 _ => {
                     w.word(self.entropy.counter());
+                    self.put_sweeps(w);
                     cursor.next_stage();
                 }
             }

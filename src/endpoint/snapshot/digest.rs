@@ -151,6 +151,8 @@ impl Put for Seat {
         let (kind, slot) = match home {
             Home::Connection(slot) => (0, slot),
             Home::Query(slot) => (1, slot),
+            // That follows from the flow, and its order from nothing that is ever told.
+            Home::Remote(_) => return w.word(2),
         };
         w.word(kind);
         w.ident(slot);

@@ -10,6 +10,10 @@ impl Subscription {
     /// The SUBSCRIBE that was taken last has this result. A result for which
     /// nothing is in flight is ignored.
     pub fn handle_subscribe_result(&mut self, now: Instant, result: SubscribeResult, timers: &Timers) {
+        if result == SubscribeResult::Retrying && self.in_flight.is_some() && self.timer_n.is_some_and(|at| at <= now) {
+            // What comes next has a Timer N of its own, though that of the one before may fire by now.
+            self.timer_n = Some(now.saturating_add(timers.timer_n()));
+        }
         self.fire_ends(now);
         let Some(kind) = self.in_flight else { return };
         match result {
