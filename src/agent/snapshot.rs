@@ -1,7 +1,7 @@
 //! What the agent saves, and how it goes on from it.
 //!
 //! Saved are resources, attempts, subscriptions and watchers with what they
-//! wait for. Not saved are requests in flight, undecided SUBSCRIBEs, queued
+//! wait for, and work on many of them that is not finished. Not saved are requests in flight, undecided SUBSCRIBEs, queued
 //! answers and events, and the addresses given to `add_local`: those belong to
 //! the life of one process.
 
@@ -9,6 +9,7 @@ mod changes;
 mod digest;
 mod records;
 mod restore;
+mod sweeps;
 mod tables;
 mod transfer;
 
