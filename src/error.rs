@@ -98,6 +98,9 @@ pub enum RestoreError {
     /// endpoint that wrote them, or for one without objects of its own.
     #[error("another object lives in that place")]
     Occupied,
+    /// What lives in that place is newer: records came out of order.
+    #[error("a newer record of it was imported before")]
+    Outdated,
     /// It is whole, yet not what this crate writes.
     #[error("the snapshot makes no sense")]
     Malformed,

@@ -253,7 +253,11 @@ impl<T> Arena<T> {
             self.push_slot(NonZeroU32::MIN, None);
             self.free.push(slot);
         }
-        // The slot leaves the list when its turn comes: see `next_slot`.
+        // The slot leaves the list when its turn comes: see `next_slot`. One
+        // that comes and goes would be listed ever more often.
+        if self.free.len() > (self.slots() as usize).saturating_mul(2) {
+            self.tidy_free();
+        }
         if let Some(entry) = self.entry_mut(id.slot) {
             *entry = Entry { generation: id.generation, value: Some(value) };
             self.len = self.len.saturating_add(1);

@@ -14,7 +14,7 @@ use crate::Instant;
 use crate::error::Misuse;
 use crate::event::{Event, Gone, ObjectId};
 use crate::flow::Flow;
-use crate::id::{SubscriptionId, WatcherId};
+use crate::id::{RawId, SubscriptionId, WatcherId};
 use crate::machine::notifier::NotifyResult;
 use crate::machine::subscriber::{State, SubscribeResult};
 
@@ -57,7 +57,7 @@ impl Agent {
     }
 
     /// Those of `users` who use the flow, each once, in order.
-    fn living_users(&self, id: FlowId, mut users: Vec<Subject>) -> Vec<Subject> {
+    pub(super) fn living_users(&self, id: FlowId, mut users: Vec<Subject>) -> Vec<Subject> {
         users.sort_unstable();
         users.dedup();
         users.retain(|user| match user {
@@ -190,16 +190,21 @@ impl Agent {
                 self.settle_watcher(now, id.slot);
             }
             Subject::Subscription(id) => {
-                let random = self.entropy.next_u64();
-                let Some(record) = self.subscriptions.get_mut(id).filter(|s| s.destination == Some(flow)) else {
-                    return;
-                };
-                let [least, most] = RECOVERY;
-                let wait = least.saturating_add(spread(most.saturating_sub(least), random));
-                record.machine.hasten(now.saturating_add(wait));
-                self.rearm_subscription(id.slot);
+                if self.subscriptions.get(id).is_some_and(|record| record.destination == Some(flow)) {
+                    self.recover(now, id);
+                }
             }
         }
+    }
+
+    /// The connection of a subscription is lost: a refresh opens another.
+    pub(super) fn recover(&mut self, now: Instant, id: RawId) {
+        let random = self.entropy.next_u64();
+        let Some(record) = self.subscriptions.get_mut(id) else { return };
+        let [least, most] = RECOVERY;
+        let wait = least.saturating_add(spread(most.saturating_sub(least), random));
+        record.machine.hasten(now.saturating_add(wait));
+        self.rearm_subscription(id.slot);
     }
 
     fn move_subscription(&mut self, now: Instant, slot: u32, from: SocketAddr, to: SocketAddr) {

@@ -582,24 +582,7 @@ impl Agent {
     /// Takes the subscription off its attempt, and its dialog and destination
     /// off it. `close` if no further fork of the attempt is wanted.
     pub(super) fn detach(&mut self, slot: u32, close: bool) {
-        let Some(id) = self.subscriptions.id_at(slot) else { return };
-        let partners = self.partners(slot);
-        let Some(record) = self.subscriptions.at_mut(slot) else { return };
-        record.trial = None;
-        record.detour = None;
-        let open = record.open.take();
-        if record.dialog.take().is_some()
-            && let Some(seq) = open
-        {
-            // In a dialog that is over nothing is sent (again), least of all what waited for a stream.
-            self.abandoned.push_back(RequestId { subject: Subject::Subscription(id), seq });
-        }
-        let (attempt, destination) = (record.attempt.take(), record.destination.take());
-        if let Some(destination) = destination {
-            self.flows.release(&self.entropy, destination);
-        }
-        self.wake_partners(&partners);
-        let Some(attempt_slot) = attempt else { return };
+        let Some(attempt_slot) = self.leave_dialog(slot) else { return };
         let own = self.attempts.id_at(attempt_slot);
         if let Some(attempt) = self.attempts.at_mut(attempt_slot) {
             attempt.subscriptions.retain(|s| *s != slot);
@@ -615,6 +598,29 @@ impl Agent {
                 self.orphans.extend(self.attempts.id_at(attempt_slot));
             }
         }
+    }
+
+    /// Takes its dialog and destination off a subscription. The attempt that it
+    /// had, which still lists it.
+    pub(super) fn leave_dialog(&mut self, slot: u32) -> Option<u32> {
+        let id = self.subscriptions.id_at(slot)?;
+        let partners = self.partners(slot);
+        let record = self.subscriptions.at_mut(slot)?;
+        record.trial = None;
+        record.detour = None;
+        let open = record.open.take();
+        if record.dialog.take().is_some()
+            && let Some(seq) = open
+        {
+            // In a dialog that is over nothing is sent (again), least of all what waited for a stream.
+            self.abandoned.push_back(RequestId { subject: Subject::Subscription(id), seq });
+        }
+        let (attempt, destination) = (record.attempt.take(), record.destination.take());
+        if let Some(destination) = destination {
+            self.flows.release(&self.entropy, destination);
+        }
+        self.wake_partners(&partners);
+        attempt
     }
 
     pub(super) fn remove_subscription(&mut self, slot: u32, close: bool) {

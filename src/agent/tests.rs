@@ -12,6 +12,7 @@ mod notifier;
 mod rig;
 mod snapshot;
 mod subscriber;
+mod successor;
 mod tables;
 mod walk;
 

@@ -71,7 +71,8 @@ impl Endpoint {
     /// [`rehome`](Self::rehome) or a lost connection had not done to all goes
     /// on; call `rehome` again if it was called after the snapshot was begun.
     ///
-    /// With [`Restart::Fresh`] every connection is gone: its watchers are
+    /// With [`Restart::Fresh`] every connection is gone: its subscriptions are
+    /// refreshed over new ones within 30 to 60 s, its watchers are
     /// treated as [`Policy::flow_gone`](crate::Policy) says, and an
     /// [`Io::FlowGone`] for each is the first that
     /// [`poll_event`](Self::poll_event) gives.
@@ -150,8 +151,8 @@ impl Endpoint {
     /// This endpoint acts from now on, in the place of the one whose objects
     /// it was given by [`import`](Self::import); the oldest record of it was
     /// written `age` ago. CSeq of every dialog leaps by 65,536 and some 60 for
-    /// each second of `age`, so that it cannot go back behind what was sent
-    /// meanwhile, and connections that are not open here are gone, with the
+    /// each second of `age`, so that it does not go back behind what was sent
+    /// meanwhile (see [`Restart::Fresh`]), and connections that are not open here are gone, with the
     /// same effect as [`handle_stream_closed`](Self::handle_stream_closed).
     /// [`restore`](Self::restore) does this by itself with [`Restart::Fresh`].
     pub fn take_over(&mut self, now: Instant, age: Duration) {

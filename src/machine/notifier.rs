@@ -221,6 +221,7 @@ impl Subscription {
         if self.state == State::Active {
             // 6665-NSM-6: a decision is not a change that the throttle is for.
             self.throttle = None;
+            self.end_back_off();
             self.flags.set(Flags::DIRTY, true);
             self.flags.set(Flags::INSIST, true);
             self.flags.set(Flags::FULL, true);
@@ -261,6 +262,7 @@ impl Subscription {
         if seconds == 0 {
             self.finish(Input::Expiry, Ending::Expired, ReasonCode::Timeout);
         } else if self.state != State::RespWait {
+            self.end_back_off();
             self.flags.set(Flags::DIRTY, true);
             self.flags.set(Flags::INSIST, true);
         }
@@ -278,10 +280,7 @@ impl Subscription {
         if self.step(Input::Change).is_ok() && self.state == State::Active {
             self.pass(now);
             self.flags.set(Flags::DIRTY, true);
-            if !self.flags.has(Flags::TOLD_TO_WAIT) {
-                // A back-off of our own is for repetition, not for news.
-                self.retry = None;
-            }
+            self.end_back_off();
         }
     }
 
@@ -290,6 +289,7 @@ impl Subscription {
     pub fn insist(&mut self, now: Instant) {
         if matches!(self.state, State::Active | State::Pending) {
             self.pass(now);
+            self.end_back_off();
             self.flags.set(Flags::DIRTY, true);
             self.flags.set(Flags::INSIST, true);
         }
@@ -462,6 +462,14 @@ impl Subscription {
     fn pass(&mut self, now: Instant) {
         self.throttle = self.throttle.filter(|at| now < *at);
         self.retry = self.retry.filter(|at| now < *at);
+    }
+
+    /// There is news: a back-off of our own is for repetition. What the peer
+    /// asked for stays.
+    const fn end_back_off(&mut self) {
+        if !self.flags.has(Flags::TOLD_TO_WAIT) {
+            self.retry = None;
+        }
     }
 
     /// Whole seconds until the deadline.

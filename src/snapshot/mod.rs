@@ -42,10 +42,19 @@ pub enum Restart {
     /// repeats, the CSeq numbers of every dialog leap by 65,536 and some 60 for
     /// each second of downtime, and all connections are gone. This is for every
     /// start of a program. Save anew after a start: the leaps of two starts may
-    /// add up to more than that from a snapshot older than both.
+    /// add up to more than that from a snapshot older than both. And save so
+    /// often that no dialog sees more than 65,536 requests above 60 a second
+    /// between two snapshots: only a package without a least interval
+    /// ([`EventPackage::rate`](crate::package::EventPackage::rate)) can come
+    /// near that.
     Fresh(Seed),
     /// The same life, with the seed of the endpoint that was saved: given the
-    /// same calls, it gives the same bytes. This is for a hot standby, whose
+    /// same calls, it gives the same bytes, if the other was
+    /// [quiescent](crate::Endpoint::is_quiescent) when it was saved and nobody
+    /// authenticates. What was in flight is forgotten, so what is sent again
+    /// differs. Credentials, nonces and their counts are in no snapshot: until
+    /// the standby has its own, it challenges where the other accepts, and is
+    /// challenged where the other is let in. This is for a hot standby, whose
     /// outputs are thrown away until it takes the other's place. Connections
     /// stay, since the calls name them.
     Continue(Seed),

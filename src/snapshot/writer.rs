@@ -27,7 +27,8 @@ pub enum Progress {
 /// The endpoint may go on between the steps: each object is saved as it is
 /// when its turn comes, and what comes, changes or ends after its turn is
 /// in the snapshot as it was. A restored endpoint makes up for that as for
-/// anything that it has missed. When no input comes between the steps the
+/// anything that it has missed; only a `rehome` that came meanwhile is to be
+/// repeated on it. When no input comes between the steps the
 /// snapshot is exact.
 #[derive(Clone)]
 pub struct SnapshotWriter {

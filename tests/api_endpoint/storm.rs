@@ -13,7 +13,7 @@ use crate::peer::{establish, notify, watched};
 
 const HOURS: usize = 6;
 const HOUR: Duration = Duration::from_secs(3600);
-/// Requests of one subscription in one hour, whatever the peer does:
+/// Requests of one subscription in one hour, whatever the peer refuses:
 /// `Limits::retries_per_hour` new attempts, and for each a refresh that is
 /// repeated for as long as the grant lasts.
 const MOST: usize = 124;
@@ -190,6 +190,24 @@ fn subscriptions_that_are_ended_as_soon_as_they_are_made() {
                 assert!(counts.iter().all(|count| *count <= MOST), "{state}: {counts:?}");
             }
         }
+    }
+}
+
+/// A notifier that accepts may ask for refreshes by granting little: for one in
+/// a second, and no more; below that the subscription runs out, and the budget
+/// of new attempts counts.
+#[test]
+fn grants_that_are_too_short() {
+    for (grant, most) in [(1, 2 * MOST), (2, 3_600), (10, 3_600)] {
+        let mut kit = Kit::new();
+        let first = kit.subscribe(bob());
+        let (mut number, state) = (0, format!("active;expires={grant}"));
+        let fields = format!("Expires: {grant}\r\nContact: <sip:bob@198.51.100.7:5080>\r\n");
+        let counts = hours(&mut kit, Method::Subscribe, first, &mut |sent| {
+            number += 1;
+            vec![sent.answer("200 OK", &fields), notify(sent, number, &state, "")]
+        });
+        assert!(counts.iter().all(|count| *count <= most), "{grant}: {counts:?}");
     }
 }
 

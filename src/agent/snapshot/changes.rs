@@ -2,16 +2,20 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
+use core::ops::Bound;
 
 use super::super::Agent;
 use crate::event::ObjectId;
 use crate::id::{RawId, ResourceId, SubscriptionId, WatcherId};
 
 /// Objects in the order in which they have to be saved: a watcher needs its
-/// resource.
+/// resource. Named round after round, so that none has to wait for those that
+/// change all the time.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Changes {
     changed: BTreeSet<(u8, RawId)>,
+    /// What was named last.
+    last: Option<(u8, RawId)>,
 }
 
 fn key(object: ObjectId) -> (u8, RawId) {
@@ -51,7 +55,11 @@ impl Agent {
                 none.insert(Box::new(all))
             }
         };
-        changes.changed.pop_first().map(object)
+        let behind = |last| changes.changed.range((Bound::Excluded(last), Bound::Unbounded)).next();
+        let next = changes.last.and_then(behind).or_else(|| changes.changed.first()).copied()?;
+        changes.changed.remove(&next);
+        changes.last = Some(next);
+        Some(object(next))
     }
 
     /// Remembers that an object has changed, or is over.

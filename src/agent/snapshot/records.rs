@@ -168,7 +168,7 @@ impl Agent {
         w.transient(&record.blocked);
     }
 
-    pub(super) fn put_flow_if_any(&self, w: &mut Writer<'_>, id: Option<FlowId>) {
+    fn put_flow_if_any(&self, w: &mut Writer<'_>, id: Option<FlowId>) {
         let id = id.filter(|id| self.flows.get(*id).is_some());
         w.put(&id.is_some());
         if let Some(id) = id {

@@ -24,7 +24,8 @@ use crate::snapshot::{Restart, SNAPSHOT, SnapshotWriter, fingerprint, open, read
 use crate::wire::Transport;
 
 /// By how much CSeq leaps when an agent takes over what was saved `age` ago:
-/// more than the requests that one dialog may have seen since, and more for
+/// more than the requests that one dialog may have seen since (unless it is
+/// told of more than 60 changes a second, see [`Restart::Fresh`]), and more for
 /// every start from one and the same snapshot, yet little enough for thousands
 /// of starts below 2^31 (RFC 3261 section 8.1.1.5). It is 65,536 and some 60 a
 /// second.
@@ -146,11 +147,11 @@ impl Agent {
         })?;
         self.incoming = read_table(r, limits.incoming, "incoming", |_, _| Err(RestoreError::Malformed))?;
         let orphans = read_slots(r)?;
+        let swept = self.read_sweeps(r)?;
         let counter = r.get()?;
         if keep_entropy {
             self.entropy.resume(counter);
         }
-        self.get_sweeps(r)?;
         self.link_resources(seats)?;
         self.link_attempts(forks)?;
         let orphans = orphans.into_iter().filter_map(|slot| self.attempts.id_at(slot));
@@ -159,6 +160,7 @@ impl Agent {
         orphans.retain(|orphan| self.is_orphan(*orphan));
         self.orphans = orphans;
         self.resume_all();
+        self.resume_sweeps(swept);
         Ok(())
     }
 
@@ -338,10 +340,10 @@ impl Agent {
     /// This agent acts from now on, in the place of the one whose state it was
     /// given by [`import`](Self::import); the oldest record of it was written
     /// `age` ago. CSeq of every dialog leaps by 65,536 and some 60 for each
-    /// second of `age`, so that it cannot go back behind what was sent
-    /// meanwhile. A NOTIFY that is awaited may have come meanwhile, so its
+    /// second of `age`, so that it does not go back behind what was sent
+    /// meanwhile (see [`Restart::Fresh`]). A NOTIFY that is awaited may have come meanwhile, so its
     /// SUBSCRIBE is sent again. Connections are gone, with the same effect as
-    /// [`handle_flow_gone`](Self::handle_flow_gone). [`Agent::restore`] does
+    /// [`handle_flow_gone`](Self::handle_flow_gone), on everybody at once. [`Agent::restore`] does
     /// this by itself with [`Restart::Fresh`].
     pub fn take_over(&mut self, now: Instant, age: Duration) {
         let _ = self.succeed(now, age, &|_| false);
@@ -380,16 +382,20 @@ impl Agent {
         gone
     }
 
+    /// One that closed before has its effect once more: a sweep may have been
+    /// unfinished, and users may have been saved before it closed.
     fn lose_streams(&mut self, is_open: &dyn Fn(&Flow) -> bool) -> Vec<(Flow, u32, u32)> {
         let mut users: BTreeMap<u32, (u32, u32)> = BTreeMap::new();
         let lost = |agent: &Self, id: FlowId| {
-            let lost = |flow: &Flow| flow.stream.is_some() && !is_open(flow);
-            agent.flows.get(id).is_some_and(|record| !record.gone && lost(&record.flow))
+            let closed = |flow: &Flow| flow.stream.is_some() && !is_open(flow);
+            agent.flows.get(id).is_some_and(|record| record.gone || closed(&record.flow))
         };
-        for id in self.subscriptions.iter().filter_map(|(_, record)| record.destination) {
-            if lost(self, id) {
-                let count = &mut users.entry(id.0).or_default().0;
+        let mut ours = Vec::new();
+        for (id, record) in self.subscriptions.iter() {
+            if let Some(flow) = record.destination.filter(|flow| lost(self, *flow)) {
+                let count = &mut users.entry(flow.0).or_default().0;
                 *count = count.saturating_add(1);
+                ours.push(id);
             }
         }
         let mut affected = Vec::new();
@@ -407,14 +413,19 @@ impl Agent {
         }
         let mut gone = Vec::new();
         for (id, (subscriptions, watchers)) in users {
-            if let Some(record) = self.flows.get_mut(FlowId(id)) {
-                record.gone = true;
+            if let Some(record) = self.flows.get_mut(FlowId(id))
+                && !core::mem::replace(&mut record.gone, true)
+            {
                 gone.push((record.flow, subscriptions, watchers));
             }
+        }
+        for id in ours {
+            self.recover(self.now, id);
         }
         for id in affected {
             self.lose_flow(id);
         }
+        self.restart_sweeps();
         gone
     }
 

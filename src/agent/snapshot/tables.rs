@@ -8,7 +8,7 @@ use crate::id::RawId;
 use crate::snapshot::{Cursor, Progress, SnapshotWriter, put_free, put_slots};
 
 /// The stages of the agent's part, in order.
-const STAGES: u8 = 12;
+const STAGES: u8 = 13;
 
 impl Agent {
     /// Writes on, as far as the cursor's budget goes. Whether all is written.
@@ -45,9 +45,12 @@ impl Agent {
                 8 => put_slots(&self.incoming, cursor, w, |_| false, |_, _, _| {}),
                 9 => put_free(&self.incoming, cursor, w, |_| false),
                 10 => self.put_orphans(cursor, w),
+                11 => {
+                    self.put_sweeps(w);
+                    cursor.next_stage();
+                }
                 _ => {
                     w.word(self.entropy.counter());
-                    self.put_sweeps(w);
                     cursor.next_stage();
                 }
             }

@@ -1,17 +1,19 @@
 //! One object at a time, out of one agent and into another.
 
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::num::NonZeroU32;
 use core::time::Duration;
 
 use super::super::Agent;
-use super::super::subscriptions::Attempt;
+use super::super::message::{RequestId, Subject};
+use super::super::subscriptions::{Attempt, Subscription};
 use super::records::{ReadSubscription, ReadWatcher, get_packages, put_packages};
 use crate::Instant;
 use crate::codec::{Mode, Reader, Writer};
 use crate::error::{Misuse, RestoreError};
 use crate::event::ObjectId;
-use crate::id::{RawId, ResourceId, SubscriptionId, WatcherId};
+use crate::id::{Arena, RawId, ResourceId, SubscriptionId, WatcherId};
 use crate::package::PackageIndex;
 use crate::snapshot::{RECORD, open, seal};
 
@@ -74,6 +76,11 @@ impl Agent {
     /// this agent's place of the same name. One that lives here under the same
     /// id is replaced. A watcher whose resource is not known here adds it,
     /// without state.
+    ///
+    /// Records of one object have to come in the order in which they were
+    /// written, with the calls of [`forget`](Self::forget) between them: one
+    /// whose CSeq numbers are behind is refused, but not every change raises
+    /// those.
     ///
     /// Nothing is sent on account of it before [`take_over`](Self::take_over)
     /// was called and outputs are polled. Call
@@ -141,6 +148,9 @@ impl Agent {
             Some(old) if old.shared != watcher.shared && !watcher.shared => return Err(RestoreError::Occupied),
             Some(old) if old.dialog_name() != watcher.dialog_name() || old.dialog.event() != watcher.dialog.event() => {
                 return Err(RestoreError::Occupied);
+            }
+            Some(old) if (old.local_cseq, old.remote_cseq) > (watcher.local_cseq, watcher.remote_cseq) => {
+                return Err(RestoreError::Outdated);
             }
             None if self.watchers.is_full() || id.slot >= self.config.limits.watchers => {
                 return Err(RestoreError::Limit("watchers"));
@@ -255,23 +265,41 @@ impl Agent {
         if !before && self.subscriptions.at(id.slot).is_some() {
             return Err(RestoreError::Occupied);
         }
+        let own = self.subscriptions.get(id).and_then(|old| self.attempts.id_at(old.attempt?));
+        let stays = own.is_some() && own == attempt.as_ref().map(|(attempt, _)| *attempt);
+        // An attempt that it has left, and that no other is of, makes room.
+        let last = |own: &RawId| self.attempts.get(*own).is_some_and(|attempt| attempt.subscriptions.len() == 1);
+        let leaves = own.filter(|own| !stays && last(own)).map(|own| own.slot);
         if let Some((attempt_id, new)) = &attempt {
             match self.attempts.get(*attempt_id) {
                 Some(old) if (old.nonce, old.call_id) != (new.nonce, new.call_id) => {
                     return Err(RestoreError::Occupied);
                 }
+                Some(old) if stays => {
+                    let known = self.subscriptions.get(id).map(|known| (old.cseq, known.local_cseq, known.remote_cseq));
+                    if known > Some((new.cseq, record.local_cseq, record.remote_cseq)) {
+                        return Err(RestoreError::Outdated);
+                    }
+                }
+                None if leaves == Some(attempt_id.slot) => {}
                 None if self.attempts.at(attempt_id.slot).is_some() => return Err(RestoreError::Occupied),
-                None if self.attempts.is_full() => return Err(RestoreError::Limit("subscriptions")),
+                None if self.attempts.is_full() && leaves.is_none() => {
+                    return Err(RestoreError::Limit("subscriptions"));
+                }
                 _ => {}
             }
         }
         record.destination = self.adopt_flow(destination)?;
-        if before {
-            // Its attempt stays, for what the record says of it.
-            self.remove_subscription(id.slot, false);
-        }
-        if !self.subscriptions.place(id, record) {
-            return Err(RestoreError::Occupied);
+        record.queued = self.subscriptions.get(id).is_some_and(|old| old.queued);
+        if stays {
+            self.exchange_subscription(id, record);
+        } else {
+            if before {
+                self.remove_subscription(id.slot, true);
+            }
+            if !self.subscriptions.place(id, record) {
+                return Err(RestoreError::Occupied);
+            }
         }
         if let Some((attempt_id, new)) = attempt {
             self.import_attempt(attempt_id, new);
@@ -285,6 +313,19 @@ impl Agent {
         }
         self.resume_subscription(id.slot);
         Ok(SubscriptionId(id))
+    }
+
+    /// The newer record of a subscription that is here already, in the same
+    /// attempt.
+    fn exchange_subscription(&mut self, id: RawId, new: Subscription) {
+        if let Some(attempt) = self.leave_dialog(id.slot)
+            && let Some(attempt) = self.attempts.at_mut(attempt)
+        {
+            attempt.subscriptions.retain(|slot| *slot != id.slot);
+        }
+        if let Some(old) = self.subscriptions.get_mut(id) {
+            *old = new;
+        }
     }
 
     fn import_attempt(&mut self, id: RawId, mut new: Attempt) {
@@ -313,15 +354,28 @@ impl Agent {
                 self.retire(id.slot);
             }
             ObjectId::Subscription(SubscriptionId(id)) => {
-                self.subscriptions.get(id).ok_or(Misuse::StaleId)?;
-                self.remove_subscription(id.slot, false);
+                let record = self.subscriptions.get_mut(id).ok_or(Misuse::StaleId)?;
+                if let Some(seq) = record.open.take() {
+                    self.abandoned.push_back(RequestId { subject: Subject::Subscription(id), seq });
+                }
+                let attempt = record.attempt.and_then(|slot| self.attempts.at(slot));
+                let last = attempt.is_some_and(|attempt| attempt.subscriptions.len() == 1);
+                self.remove_subscription(id.slot, last);
             }
             ObjectId::Watcher(WatcherId(id)) => {
                 self.watchers.get(id).ok_or(Misuse::StaleId)?;
                 self.remove_watcher(id.slot);
             }
         }
+        self.trim_queues();
         Ok(())
+    }
+
+    /// Drops from queues who was forgotten: nobody polls a standby.
+    fn trim_queues(&mut self) {
+        trim(&mut self.senders, &self.subscriptions);
+        trim(&mut self.owed, &self.watchers);
+        trim(&mut self.orphans, &self.attempts);
     }
 
     /// The resource in `slot` is known by its name no more.
@@ -335,6 +389,15 @@ impl Agent {
     }
 }
 
+/// Each id once, and only those that live, when they are no longer half of it.
+fn trim<T>(queue: &mut VecDeque<RawId>, table: &Arena<T>) {
+    if queue.len() < (table.len() as usize).saturating_mul(2).saturating_add(16) {
+        return;
+    }
+    let mut seen = BTreeSet::new();
+    queue.retain(|id| table.get(*id).is_some() && seen.insert(*id));
+}
+
 fn head(w: &mut Writer<'_>, kind: u64, id: RawId) {
     w.word(kind);
     w.put(&id);
@@ -344,6 +407,6 @@ fn ends(r: &Reader<'_>) -> Result<(), RestoreError> {
     if r.is_empty() { Ok(()) } else { Err(RestoreError::Malformed) }
 }
 
-fn occupied<T>(arena: &crate::id::Arena<T>, id: RawId, limit: &'static str) -> RestoreError {
+fn occupied<T>(arena: &Arena<T>, id: RawId, limit: &'static str) -> RestoreError {
     if arena.at(id.slot).is_some() { RestoreError::Occupied } else { RestoreError::Limit(limit) }
 }

@@ -12,13 +12,13 @@ use crate::snapshot::{SNAPSHOT, open, seal};
 use crate::wire::Transport;
 use crate::{Instant, Progress, Restart, RestoreError, Seed};
 
-fn save(agent: &Agent, now: Instant, per_step: u32) -> Vec<u8> {
+pub(super) fn save(agent: &Agent, now: Instant, per_step: u32) -> Vec<u8> {
     let (mut writer, mut out) = (agent.snapshot(now, per_step), Vec::new());
     while writer.step_agent(agent, &mut out) == Progress::More {}
     out
 }
 
-fn restore(like: &Agent, bytes: &[u8], now: Instant, restart: &Restart) -> Result<Agent, RestoreError> {
+pub(super) fn restore(like: &Agent, bytes: &[u8], now: Instant, restart: &Restart) -> Result<Agent, RestoreError> {
     let (config, packages) = (like.config.clone(), like.packages.clone());
     let mut agent = Agent::restore(config, packages, bytes, now, Duration::ZERO, restart)?;
     for transport in [Transport::Udp, Transport::Tcp] {
@@ -27,7 +27,7 @@ fn restore(like: &Agent, bytes: &[u8], now: Instant, restart: &Restart) -> Resul
     Ok(agent)
 }
 
-fn goes_on() -> Restart {
+pub(super) fn goes_on() -> Restart {
     Restart::Continue(Seed([9; 32]))
 }
 

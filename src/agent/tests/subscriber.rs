@@ -38,13 +38,13 @@ impl EventPackage for Forky {
     }
 }
 
-fn forky() -> Rig {
+pub(super) fn forky() -> Rig {
     let mut packages = Packages::standard();
     packages.register(Forky).unwrap();
     Rig::with(|config| config, packages)
 }
 
-fn forked(uri: &str) -> Subscribe {
+pub(super) fn forked(uri: &str) -> Subscribe {
     Subscribe::new(uri, "x-forky").unwrap()
 }
 

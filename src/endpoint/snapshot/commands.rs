@@ -13,7 +13,7 @@ use crate::snapshot::SnapshotWriter;
 impl Endpoint {
     /// A snapshot of the state at `now`, to be written in steps that look at
     /// `per_step` records each; call [`SnapshotWriter::step`] until it is done.
-    /// Poll all events first: those that wait are not saved.
+    /// Poll all transmits and all events first: those that wait are not saved.
     pub fn snapshot(&self, now: Instant, per_step: u32) -> SnapshotWriter {
         SnapshotWriter::new(now.max(self.now), per_step)
     }
@@ -57,7 +57,8 @@ impl Endpoint {
 
     /// Whether nothing is queued, undecided, awaited or in flight: no
     /// transaction is open, none lingers, no NOTIFY is due, and no name is
-    /// being looked up. A snapshot that is taken now loses nothing.
+    /// being looked up. A snapshot that is taken now loses nothing but what
+    /// authentication has learned: challenged nonces, and credentials.
     pub fn is_quiescent(&self) -> bool {
         self.agent.is_quiescent() && self.core.is_quiescent() && self.stalled.is_none() && !self.drained
     }

@@ -666,3 +666,29 @@ fn a_change_can_be_taken_back() {
     assert!(!sub.clear_dirty());
     assert!(sub.wants_notify(s(10)).is_some());
 }
+
+/// Covers: 6665-NSM-6, 6665-NRC-17
+#[test]
+fn what_is_decided_does_not_wait_for_our_own_back_off() {
+    type Decide = fn(&mut Subscription, Instant);
+    let decisions: [(Decide, bool); 3] = [
+        (|sub, now| sub.approve(now).unwrap(), true),
+        (|sub, now| sub.shorten(now, 60).unwrap(), false),
+        (|sub, now| sub.insist(now), false),
+    ];
+    for (decide, approves) in decisions {
+        for asked in [None, Some(40)] {
+            let mut sub = if approves { pending(3600) } else { active(3600) };
+            sub.insist(s(1));
+            let out = sub.take_notify(s(1)).unwrap();
+            sub.handle_notify_result(s(1), out.seq, NotifyResult::Kept { retry_after: asked });
+            assert_eq!(sub.wants_notify(s(2)), None);
+            decide(&mut sub, s(2));
+            // What the peer asked for is kept.
+            let (now, wanted) = (sub.wants_notify(s(2)), asked.is_none().then_some(Urgency::Change));
+            assert_eq!(now, wanted, "approves {approves}, asked {asked:?}");
+            assert_eq!(sub.wants_notify(s(41)), Some(Urgency::Change));
+            assert!(sub.take_notify(s(41)).unwrap().full);
+        }
+    }
+}
