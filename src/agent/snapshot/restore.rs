@@ -224,7 +224,7 @@ impl Agent {
             return;
         }
         let (resources, entropy) = (&self.resources, &self.entropy);
-        let hash = |resource: &Resource| entropy.hash(&[&resource.package.0.to_be_bytes(), &resource.key]);
+        let hash = |resource: &Resource| resource.hash(entropy);
         let rehash = |slot: &u32| resources.at(*slot).map_or(0, hash);
         self.resource_index.insert_unique(hash(resource), slot, rehash);
     }
@@ -383,7 +383,7 @@ impl Agent {
         let mut users: BTreeMap<u32, (u32, u32)> = BTreeMap::new();
         let lost = |agent: &Self, id: FlowId| {
             let lost = |flow: &Flow| flow.stream.is_some() && !is_open(flow);
-            agent.flows.get(id).is_some_and(|record| !record.gone && lost(&record.flow))
+            agent.flows.get(id).is_some_and(|record| !record.gone && lost(&record.flow()))
         };
         for id in self.subscriptions.iter().filter_map(|(_, record)| record.destination) {
             if lost(self, id) {
@@ -408,7 +408,7 @@ impl Agent {
         for (id, (subscriptions, watchers)) in users {
             if let Some(record) = self.flows.get_mut(FlowId(id)) {
                 record.gone = true;
-                gone.push((record.flow, subscriptions, watchers));
+                gone.push((record.flow(), subscriptions, watchers));
             }
         }
         for id in affected {
