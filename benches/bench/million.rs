@@ -11,7 +11,8 @@ use crate::fanout;
 use crate::harness::{Meter, Report, live_bytes};
 use crate::world::{self, Idle, Watch, World};
 
-const LIVE: u32 = 1_000_000;
+/// How many, unless `--live` says otherwise.
+pub const LIVE: u32 = 1_000_000;
 
 /// The longest call of each kind, by the time that this thread had a
 /// processor.
@@ -40,16 +41,16 @@ impl Longest {
     }
 }
 
-pub fn run(report: &mut Report) {
+pub fn run(report: &mut Report, count: u32) {
     if !report.wants("million") {
         return;
     }
     let mut longest = Longest::default();
     let mut world = World::new();
-    for _ in 0..LIVE {
+    for _ in 0..count {
         world.exchange(&mut longest);
     }
-    assert_eq!(world.told, u64::from(LIVE));
+    assert_eq!(world.told, u64::from(count));
     longest.report("building", report);
 
     let mut least = f64::INFINITY;
@@ -120,7 +121,7 @@ pub fn run(report: &mut Report) {
     longest.report("mass expiry", report);
     assert_eq!(gone, live);
     drop(alone);
-    spread(report);
+    spread(report, count);
 }
 
 /// The NOTIFYs that follow refreshes, each handled, answered and told of, in
@@ -175,7 +176,7 @@ fn later_notify(world: &mut World, subscriptions: &[SubscriptionId]) -> (f64, f6
 }
 
 /// The notifier alone, and each watcher at an address of its own.
-fn spread(report: &mut Report) {
+fn spread(report: &mut Report, count: u32) {
     let mut longest = Longest::default();
     let before = live_bytes();
     let mut notifier = world::endpoint(2, world::limits());
@@ -183,7 +184,7 @@ fn spread(report: &mut Report) {
     notifier.add_resource(&key).expect("a resource");
     let mut now = Instant::ZERO;
     let mut buffer = Vec::with_capacity(4_096);
-    for number in 0..LIVE {
+    for number in 0..count {
         now = now + Duration::from_millis(1);
         let flow = Flow::udp(world::address(2), fanout::remote(number));
         let text = fanout::subscribe(number, world::PACKAGE);
@@ -206,8 +207,8 @@ fn spread(report: &mut Report) {
     while notifier.next_timer().is_some_and(|(at, _)| at <= now) {
         longest.call("handle_timeout", || notifier.handle_timeout(now));
     }
-    assert_eq!((notifier.agent().counts().1, notifier.transactions()), (LIVE, (0, 0)));
+    assert_eq!((notifier.agent().counts().1, notifier.transactions()), (count, (0, 0)));
     longest.report("building, an address each", report);
-    let bytes = (live_bytes() - before) as f64 / f64::from(LIVE);
+    let bytes = (live_bytes() - before) as f64 / f64::from(count);
     report.add("million: bytes of an idle subscription, notifier, an address each", bytes, "B", Some(512.0), None);
 }
