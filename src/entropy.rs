@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::hash::Hasher;
 
-use siphasher::sip::SipHasher24;
+use siphasher::sip::{SipHasher13, SipHasher24};
 
 /// The 32 bytes from which every unpredictable value is derived.
 ///
@@ -28,7 +28,9 @@ impl fmt::Debug for Seed {
 #[derive(Clone)]
 pub(crate) struct Entropy {
     values: SipHasher24,
-    tables: SipHasher24,
+    texts: SipHasher24,
+    /// What only places entries of tables, and nobody sees.
+    tables: SipHasher13,
     counter: u64,
     /// What the lowest byte of every nonce says.
     shard: Option<u8>,
@@ -49,7 +51,9 @@ impl Entropy {
         // The domain keeps the values of two users of one seed apart.
         a[0] ^= domain;
         b[0] ^= domain;
-        Self { values: SipHasher24::new_with_key(&a), tables: SipHasher24::new_with_key(&b), counter: 0, shard: None }
+        let (values, texts) = (SipHasher24::new_with_key(&a), SipHasher24::new_with_key(&b));
+        b[0] ^= 0x80;
+        Self { values, texts, tables: SipHasher13::new_with_key(&b), counter: 0, shard: None }
     }
 
     /// How many values were taken.
@@ -96,7 +100,8 @@ impl Entropy {
         u16::from_le_bytes([a, b])
     }
 
-    /// A keyed hash of a fixed number of words.
+    /// A keyed hash of a fixed number of words, for tables whose keys peers
+    /// choose.
     pub(crate) fn hash_words(&self, words: &[u64]) -> u64 {
         let mut hasher = self.tables;
         for word in words {
@@ -105,10 +110,17 @@ impl Entropy {
         hasher.finish()
     }
 
-    /// A keyed hash of `parts`, each delimited, for tables whose keys peers
-    /// choose.
-    pub(crate) fn hash(&self, parts: &[&[u8]]) -> u64 {
+    /// The same of a text.
+    pub(crate) fn hash_text(&self, text: &[u8]) -> u64 {
         let mut hasher = self.tables;
+        hasher.write(text);
+        hasher.finish()
+    }
+
+    /// A keyed hash of `parts`, each delimited, from which nobody learns
+    /// anything of the key.
+    pub(crate) fn hash(&self, parts: &[&[u8]]) -> u64 {
+        let mut hasher = self.texts;
         for part in parts {
             hasher.write_u64(part.len() as u64);
             hasher.write(part);

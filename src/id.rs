@@ -157,10 +157,7 @@ impl<T> Arena<T> {
         if self.free.pop().is_some() {
             *self.entry_mut(slot)? = entry;
         } else {
-            if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
-                self.chunks.push(Vec::with_capacity(CHUNK.min(self.capacity as usize)));
-            }
-            self.chunks.last_mut()?.push(entry);
+            self.push_entry(entry);
         }
         self.len = self.len.saturating_add(1);
         Some(id)
@@ -220,12 +217,21 @@ impl<T> Arena<T> {
 
     /// Adds the next slot; for restoring.
     pub(crate) fn push_slot(&mut self, generation: NonZeroU32, value: Option<T>) {
+        self.len = self.len.saturating_add(u32::from(value.is_some()));
+        self.push_entry(Entry { generation, value });
+    }
+
+    fn push_entry(&mut self, entry: Entry<T>) {
         if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
             self.chunks.push(Vec::with_capacity(CHUNK.min(self.capacity as usize)));
         }
-        self.len = self.len.saturating_add(u32::from(value.is_some()));
         if let Some(chunk) = self.chunks.last_mut() {
-            chunk.push(Entry { generation, value });
+            let len = chunk.len();
+            // A clone has room for what it holds, no more.
+            if len == chunk.capacity() {
+                chunk.reserve_exact(len.saturating_mul(3).max(16).min(CHUNK.saturating_sub(len)));
+            }
+            chunk.push(entry);
         }
     }
 

@@ -1,63 +1,122 @@
 //! An indexed 4-ary heap: at most one deadline per slot, replaced in place.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::Instant;
 
 const NONE: u32 = u32::MAX;
-const ARITY: usize = 4;
+/// Where the first entry is: the four children of an entry then fill a cache
+/// line, and never lie in two blocks.
+const ROOT: usize = 3;
+/// Elements of a block: growth allocates one and moves nothing.
+const BLOCK: usize = 64;
+
+type Entry = (Instant, u32);
+
+/// A list in blocks.
+#[derive(Debug, Clone)]
+struct Blocks<T> {
+    blocks: Vec<Box<[T; BLOCK]>>,
+    len: usize,
+}
+
+impl<T: Copy> Blocks<T> {
+    const fn new() -> Self {
+        Self { blocks: Vec::new(), len: 0 }
+    }
+
+    /// Behind the end there is nothing, or what was there before.
+    #[inline]
+    fn get(&self, at: usize) -> Option<T> {
+        self.blocks.get(at / BLOCK)?.get(at % BLOCK).copied()
+    }
+
+    #[inline]
+    fn get_mut(&mut self, at: usize) -> Option<&mut T> {
+        self.blocks.get_mut(at / BLOCK)?.get_mut(at % BLOCK)
+    }
+
+    #[inline]
+    fn push(&mut self, value: T) {
+        match self.get_mut(self.len) {
+            Some(cell) => *cell = value,
+            None => self.blocks.push(Box::new([value; BLOCK])),
+        }
+        self.len = self.len.saturating_add(1);
+    }
+
+    #[inline]
+    fn pop(&mut self) -> Option<T> {
+        let last = self.len.checked_sub(1)?;
+        let value = self.get(last);
+        self.len = last;
+        if last % BLOCK == 0 {
+            // One empty block is kept, so that nobody at the border allocates each time.
+            self.blocks.truncate((last / BLOCK).saturating_add(1));
+        }
+        value
+    }
+}
 
 /// Deadlines by slot. The order of firing is `(deadline, slot)`, whatever the
 /// history of arming, so a restored heap fires like the original.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct TimerHeap {
-    heap: Vec<(Instant, u32)>,
-    place: Vec<u32>,
+    /// From [`ROOT`] on.
+    heap: Blocks<Entry>,
+    place: Blocks<u32>,
+}
+
+impl Default for TimerHeap {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl TimerHeap {
     pub(crate) const fn new() -> Self {
-        Self { heap: Vec::new(), place: Vec::new() }
+        Self { heap: Blocks::new(), place: Blocks::new() }
     }
 
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.heap.len()
+        self.heap.len.saturating_sub(ROOT)
     }
 
     #[cfg(test)]
     pub(crate) fn is_armed(&self, slot: u32) -> bool {
-        self.place.get(slot as usize).is_some_and(|at| *at != NONE)
+        self.place.get(slot as usize).is_some_and(|at| at != NONE)
     }
 
     /// The earliest deadline and its slot.
-    pub(crate) fn peek(&self) -> Option<(Instant, u32)> {
-        self.heap.first().copied()
+    pub(crate) fn peek(&self) -> Option<Entry> {
+        if self.heap.len > ROOT { self.heap.get(ROOT) } else { None }
     }
 
     /// Arms, moves or (with `None`) disarms the one timer of `slot`.
     pub(crate) fn set(&mut self, slot: u32, deadline: Option<Instant>) {
-        let at = self.place.get(slot as usize).copied().filter(|at| *at != NONE);
+        let at = self.place.get(slot as usize).filter(|at| *at != NONE);
         match (at, deadline) {
             (None, None) => {}
             (None, Some(deadline)) => {
-                let slots = (slot as usize).saturating_add(1);
-                if self.place.len() < slots {
-                    self.place.resize(slots, NONE);
+                while self.place.len <= slot as usize {
+                    self.place.push(NONE);
                 }
-                let at = self.heap.len();
-                self.heap.push((deadline, slot));
-                self.put(at, (deadline, slot));
-                self.sift_up(at);
+                let entry = (deadline, slot);
+                while self.heap.len < ROOT {
+                    self.heap.push(entry);
+                }
+                let at = self.heap.len;
+                self.heap.push(entry);
+                self.sift_up(at, entry);
             }
             (Some(at), Some(deadline)) => {
                 let at = at as usize;
-                let Some(old) = self.heap.get(at).copied() else { return };
-                if old.0 == deadline {
-                    return;
+                let Some(old) = self.heap.get(at) else { return };
+                if old.0 != deadline {
+                    self.settle(at, (deadline, slot));
                 }
-                self.put(at, (deadline, slot));
-                if deadline < old.0 { self.sift_up(at) } else { self.sift_down(at) }
             }
             (Some(at), None) => self.remove_at(at as usize, slot),
         }
@@ -69,7 +128,7 @@ impl TimerHeap {
         if deadline > now {
             return None;
         }
-        self.remove_at(0, slot);
+        self.remove_at(ROOT, slot);
         Some(slot)
     }
 
@@ -77,15 +136,23 @@ impl TimerHeap {
         if let Some(place) = self.place.get_mut(slot as usize) {
             *place = NONE;
         }
-        let Some(last) = self.heap.pop() else { return };
-        if at < self.heap.len() {
-            self.put(at, last);
-            self.sift_up(at);
-            self.sift_down(at);
+        if let Some(last) = self.heap.pop()
+            && at < self.heap.len
+        {
+            self.settle(at, last);
         }
     }
 
-    fn put(&mut self, at: usize, entry: (Instant, u32)) {
+    /// Finds the place of `entry`, beginning with `at`, whose own is void.
+    fn settle(&mut self, at: usize, entry: Entry) {
+        if at > ROOT && self.heap.get(parent(at)).is_some_and(|above| entry < above) {
+            self.sift_up(at, entry);
+        } else {
+            self.sift_down(at, entry);
+        }
+    }
+
+    fn put(&mut self, at: usize, entry: Entry) {
         if let Some(cell) = self.heap.get_mut(at) {
             *cell = entry;
         }
@@ -94,47 +161,59 @@ impl TimerHeap {
         }
     }
 
-    fn sift_up(&mut self, mut at: usize) {
-        while at > 0 {
-            let parent = at.saturating_sub(1) / ARITY;
-            let (Some(child), Some(above)) = (self.heap.get(at).copied(), self.heap.get(parent).copied()) else {
-                return;
-            };
-            if child >= above {
-                return;
-            }
+    fn sift_up(&mut self, mut at: usize, entry: Entry) {
+        while at > ROOT
+            && let Some(above) = self.heap.get(parent(at)).filter(|above| entry < *above)
+        {
             self.put(at, above);
-            self.put(parent, child);
-            at = parent;
+            at = parent(at);
         }
+        self.put(at, entry);
     }
 
-    fn sift_down(&mut self, mut at: usize) {
+    fn sift_down(&mut self, mut at: usize, entry: Entry) {
         loop {
-            let first = at.saturating_mul(ARITY).saturating_add(1);
-            let last = first.saturating_add(ARITY).min(self.heap.len());
-            let Some(least) = self
-                .heap
-                .get(first..last)
-                .and_then(|children| children.iter().zip(first..).min().map(|(entry, at)| (*entry, at)))
-            else {
-                return;
-            };
-            let Some(entry) = self.heap.get(at).copied() else { return };
-            if entry <= least.0 {
-                return;
+            let first = at.saturating_mul(4).saturating_sub(8);
+            let mut least = (entry, at);
+            let block = self.heap.blocks.get(first / BLOCK).map_or(&[][..], |block| &block[..]);
+            let children = block.get(first % BLOCK..).and_then(|rest| rest.first_chunk::<4>());
+            let there = self.heap.len.saturating_sub(first);
+            for (child, nth) in children.into_iter().flatten().zip(0..there.min(4)) {
+                if *child < least.0 {
+                    least = (*child, first.saturating_add(nth));
+                }
+            }
+            if least.1 == at {
+                break;
             }
             self.put(at, least.0);
-            self.put(least.1, entry);
             at = least.1;
         }
+        self.put(at, entry);
     }
+}
+
+const fn parent(at: usize) -> usize {
+    (at / 4).saturating_add(2)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use alloc::collections::BTreeMap;
+
+    #[test]
+    fn blocks_hold_what_was_armed_and_go_when_it_is_gone() {
+        let mut heap = TimerHeap::new();
+        let deadline = |slot: u32| Instant::from_nanos(u64::from(slot.wrapping_mul(2_654_435_761) >> 8));
+        let slots = 100 * BLOCK as u32 + 5;
+        (0..slots).for_each(|slot| heap.set(slot, Some(deadline(slot))));
+        let mut order: Vec<u32> = (0..slots).collect();
+        order.sort_by_key(|slot| (deadline(*slot), *slot));
+        let fired: Vec<u32> = core::iter::from_fn(|| heap.pop_due(Instant::from_nanos(u64::from(u32::MAX)))).collect();
+        assert_eq!(fired, order);
+        assert!(heap.heap.blocks.len() <= 2 && heap.peek().is_none());
+    }
 
     #[test]
     fn agrees_with_a_sorted_map_under_random_use() {

@@ -1,8 +1,8 @@
 //! What the library costs: `cargo bench` prints every row of the table in
 //! `docs/performance.md`; `cargo bench -- parse` those whose name has `parse`
 //! in it; `cargo bench -- --quick` leaves out what needs a million
-//! subscriptions. `--tsv FILE` writes the rows to a file, and `--count ROW` runs
-//! one row for `benches/callgrind.sh`.
+//! subscriptions, `--live NUMBER` takes fewer. `--tsv FILE` writes the rows for
+//! `benches/chart.py`, and `--count ROW` runs one row for `benches/callgrind.sh`.
 #![allow(clippy::disallowed_methods)]
 
 mod fanout;
@@ -19,7 +19,7 @@ static ALLOCATOR: &stats_alloc::StatsAlloc<std::alloc::System> = &stats_alloc::I
 
 fn main() {
     let mut filter = None;
-    let (mut quick, mut tsv, mut count) = (false, None, None);
+    let (mut quick, mut tsv, mut count, mut live) = (false, None, None, million::LIVE);
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
@@ -28,6 +28,7 @@ fn main() {
             "--quick" => quick = true,
             "--tsv" => tsv = args.next(),
             "--count" => count = args.next(),
+            "--live" => live = args.next().and_then(|live| live.parse().ok()).expect("--live NUMBER"),
             "--rows" => {
                 rows().iter().filter(|row| row.counted).for_each(|row| println!("{}", row.name));
                 return;
@@ -46,7 +47,7 @@ fn main() {
         report.run(&row);
     }
     if !quick {
-        million::run(&mut report);
+        million::run(&mut report, live);
     }
     if let Some(path) = tsv {
         std::fs::write(path, report.tsv()).expect("the file can be written");

@@ -5,13 +5,14 @@ use cpu_time::ThreadTime;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use sip_events::{Decision, Event, Flow, Instant, ResourceKey};
+use sip_events::{Decision, Event, Flow, Instant, ResourceKey, SubscriptionId};
 
 use crate::fanout;
 use crate::harness::{Meter, Report, live_bytes};
 use crate::world::{self, Idle, Watch, World};
 
-const LIVE: u32 = 1_000_000;
+/// How many, unless `--live` says otherwise.
+pub const LIVE: u32 = 1_000_000;
 
 /// The longest call of each kind, by the time that this thread had a
 /// processor.
@@ -40,16 +41,16 @@ impl Longest {
     }
 }
 
-pub fn run(report: &mut Report) {
+pub fn run(report: &mut Report, count: u32) {
     if !report.wants("million") {
         return;
     }
     let mut longest = Longest::default();
     let mut world = World::new();
-    for _ in 0..LIVE {
+    for _ in 0..count {
         world.exchange(&mut longest);
     }
-    assert_eq!(world.told, u64::from(LIVE));
+    assert_eq!(world.told, u64::from(count));
     longest.report("building", report);
 
     let mut least = f64::INFINITY;
@@ -65,16 +66,21 @@ pub fn run(report: &mut Report) {
     world.rest(&mut Idle);
     let live = world.subscriber.subscriptions().count();
     let subscriptions: Vec<_> = world.subscriber.subscriptions().collect();
-    let now = world.now;
+    let (nanos, allocations) = later_notify(&mut world, &subscriptions);
+    report.add("million: later NOTIFY to a subscriber", nanos, "ns", Some(1_500.0), Some(allocations));
+
+    let told = world.told;
     for chunk in subscriptions.chunks(1_000) {
+        let now = world.now;
         for id in chunk {
             longest.call("refresh", || world.subscriber.refresh(now, *id, Some(3_600))).expect("it is live");
         }
-        world.now = now;
         world.settle(&mut longest);
-        world.pass(Duration::ZERO, &mut longest);
+        // No faster than transactions are forgotten, of which there are 100,000 at most.
+        world.pass(Duration::from_millis(400), &mut longest);
     }
     world.rest(&mut longest);
+    assert_eq!(world.told, told + live as u64);
     longest.report("refreshing", report);
 
     // What both ends hold is what is free without them.
@@ -115,11 +121,62 @@ pub fn run(report: &mut Report) {
     longest.report("mass expiry", report);
     assert_eq!(gone, live);
     drop(alone);
-    spread(report);
+    spread(report, count);
+}
+
+/// The NOTIFYs that follow refreshes, each handled, answered and told of, in
+/// nanoseconds; and the allocations.
+fn later_notify(world: &mut World, subscriptions: &[SubscriptionId]) -> (f64, f64) {
+    let (to_subscriber, to_notifier) =
+        (Flow::udp(world::address(1), world::address(2)), Flow::udp(world::address(2), world::address(1)));
+    let (mut nanos, mut allocations) = (f64::INFINITY, f64::INFINITY);
+    for chunk in subscriptions.chunks(1_000).take(30) {
+        let now = world.now;
+        let (a, b) = (&mut world.subscriber, &mut world.notifier);
+        let (mut notifies, mut buffer) = (Vec::new(), Vec::with_capacity(4_096));
+        for id in chunk {
+            a.refresh(now, *id, None).expect("it is live");
+            while a.poll_transmit(now, &mut buffer).is_some() {
+                let _ = b.handle_message(now, to_notifier, &buffer);
+                buffer.clear();
+            }
+            while let Some(transmit) = b.poll_transmit(now, &mut buffer) {
+                transmit.append_body(&mut buffer);
+                if buffer.starts_with(b"NOTIFY ") {
+                    notifies.push(std::mem::take(&mut buffer));
+                } else {
+                    let _ = a.handle_message(now, to_subscriber, &buffer);
+                }
+                buffer.clear();
+            }
+            while a.poll_event().or_else(|| b.poll_event()).is_some() {}
+        }
+        let mut answers: Vec<Vec<u8>> = notifies.iter().map(|_| Vec::with_capacity(1_024)).collect();
+        let mut meter = Meter::default();
+        let mut told = 0;
+        meter.time(|| {
+            for (notify, answer) in notifies.iter().zip(&mut answers) {
+                let _ = a.handle_message(now, to_subscriber, notify);
+                let _ = a.poll_transmit(now, answer).expect("a 200");
+                while let Some(event) = a.poll_event() {
+                    told += usize::from(matches!(event, Event::Notify { .. }));
+                }
+            }
+        });
+        assert_eq!((notifies.len(), told), (chunk.len(), chunk.len()));
+        for answer in &answers {
+            let _ = b.handle_message(now, to_notifier, answer);
+        }
+        while b.poll_event().is_some() {}
+        nanos = nanos.min(meter.spent.as_nanos() as f64 / told as f64);
+        allocations = allocations.min(meter.allocations as f64 / told as f64);
+        world.rest(&mut Idle);
+    }
+    (nanos, allocations)
 }
 
 /// The notifier alone, and each watcher at an address of its own.
-fn spread(report: &mut Report) {
+fn spread(report: &mut Report, count: u32) {
     let mut longest = Longest::default();
     let before = live_bytes();
     let mut notifier = world::endpoint(2, world::limits());
@@ -127,7 +184,7 @@ fn spread(report: &mut Report) {
     notifier.add_resource(&key).expect("a resource");
     let mut now = Instant::ZERO;
     let mut buffer = Vec::with_capacity(4_096);
-    for number in 0..LIVE {
+    for number in 0..count {
         now = now + Duration::from_millis(1);
         let flow = Flow::udp(world::address(2), fanout::remote(number));
         let text = fanout::subscribe(number, world::PACKAGE);
@@ -150,8 +207,8 @@ fn spread(report: &mut Report) {
     while notifier.next_timer().is_some_and(|(at, _)| at <= now) {
         longest.call("handle_timeout", || notifier.handle_timeout(now));
     }
-    assert_eq!((notifier.agent().counts().1, notifier.transactions()), (LIVE, (0, 0)));
+    assert_eq!((notifier.agent().counts().1, notifier.transactions()), (count, (0, 0)));
     longest.report("building, an address each", report);
-    let bytes = (live_bytes() - before) as f64 / f64::from(LIVE);
+    let bytes = (live_bytes() - before) as f64 / f64::from(count);
     report.add("million: bytes of an idle subscription, notifier, an address each", bytes, "B", Some(512.0), None);
 }

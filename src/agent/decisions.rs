@@ -128,8 +128,9 @@ impl Agent {
         if self.locals.is_empty() {
             return Err(Misuse::NoLocalAddress);
         }
-        let (index, key) = (incoming.package, incoming.key.clone());
-        let known = incoming.resource.filter(|r| self.live(*r).is_some()).or_else(|| self.find_resource(index, &key));
+        let index = incoming.package;
+        let known = incoming.resource.filter(|r| self.live(*r).is_some());
+        let known = known.or_else(|| self.find_resource(index, &incoming.key));
         if known.is_none() && self.config.policy.unknown_resource == UnknownResource::Refuse {
             return Err(Misuse::WrongState);
         }
@@ -138,11 +139,13 @@ impl Agent {
             return Err(Misuse::Limit);
         }
         // The last that may fail; from here on nothing does.
-        let uri = incoming.uri.clone();
         let flow = self.flows.intern(&self.entropy, incoming.flow).ok_or(Misuse::Limit)?;
         let resource = match known {
             Some(resource) => resource,
-            None => self.insert_resource(index, &uri, key).ok_or(Misuse::Limit)?,
+            None => {
+                let (uri, key) = (incoming.uri.clone(), incoming.key.clone());
+                self.insert_resource(index, &uri, key).ok_or(Misuse::Limit)?
+            }
         };
         self.incoming_timers.set(id.0.slot, None);
         let Some(incoming) = self.incoming.remove(id.0.slot) else { return Err(Misuse::StaleId) };

@@ -269,14 +269,15 @@ impl Agent {
     /// A closed connection is named no more, so the stack opens another.
     fn notify_destination(&self, slot: u32, arrival: FlowId, destination: Option<FlowId>) -> Option<crate::flow::Flow> {
         if let Some(known) = destination.and_then(|id| self.flows.get(id)).filter(|flow| !flow.gone) {
-            return Some(known.flow);
+            return Some(known.flow());
         }
         let arrival = self.flows.get(arrival)?;
         // The connection of a SUBSCRIBE leads to where that came from, not to where a 3xx points.
         let elsewhere = self.watchers.at(slot).is_some_and(|w| w.detour.is_some() && w.dialog.routes().is_empty());
-        let stream = arrival.flow.stream.is_some() && !elsewhere;
+        let flow = arrival.flow();
+        let stream = flow.stream.is_some() && !elsewhere;
         let reuse = stream || self.config.policy.delivery == crate::Delivery::Flow;
-        Some(arrival.flow).filter(|_| reuse && !arrival.gone)
+        Some(flow).filter(|_| reuse && !arrival.gone)
     }
 
     fn enter_window(&mut self, now: Instant, watcher: RawId, seq: u32, flow: FlowId) {

@@ -1,8 +1,9 @@
 //! Interned flows: each is stored once, counts who uses it, and knows whether
 //! it can take more.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, SocketAddr, SocketAddrV4};
 
 use super::list::List;
 use super::message::Subject;
@@ -10,14 +11,66 @@ use crate::entropy::Entropy;
 use crate::flow::Flow;
 use crate::id::Arena;
 use crate::parts::PartedTable;
+use crate::wire::Transport;
 
 /// An interned flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FlowId(pub(crate) u32);
 
+/// A flow as it is kept. There may be as many as watchers, and most are IPv4
+/// datagrams.
+#[derive(Debug, Clone)]
+enum Path {
+    V4 {
+        transport: Transport,
+        local: SocketAddrV4,
+        remote: SocketAddrV4,
+    },
+    Other(Box<Flow>),
+    /// With those who use the connection; some have left it since.
+    Stream(Box<(Flow, Vec<Subject>)>),
+}
+
+impl Path {
+    fn new(flow: Flow) -> Self {
+        match (flow.stream, flow.local, flow.remote) {
+            (Some(_), ..) => Self::Stream(Box::new((flow, Vec::new()))),
+            (None, SocketAddr::V4(local), SocketAddr::V4(remote)) => {
+                Self::V4 { transport: flow.transport, local, remote }
+            }
+            (None, ..) => Self::Other(Box::new(flow)),
+        }
+    }
+
+    const fn flow(&self) -> Flow {
+        match self {
+            Self::V4 { transport, local, remote } => Flow {
+                transport: *transport,
+                local: SocketAddr::V4(*local),
+                remote: SocketAddr::V4(*remote),
+                stream: None,
+            },
+            Self::Other(flow) => **flow,
+            Self::Stream(stream) => stream.0,
+        }
+    }
+
+    fn is(&self, flow: &Flow) -> bool {
+        match (self, flow) {
+            (
+                Self::V4 { transport, local, remote },
+                Flow { transport: t, local: SocketAddr::V4(l), remote: SocketAddr::V4(r), stream: None },
+            ) => (transport, local, remote) == (t, l, r),
+            (Self::V4 { .. }, _) => false,
+            (Self::Other(own), flow) => **own == *flow,
+            (Self::Stream(own), flow) => own.0 == *flow,
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct FlowRecord {
-    pub(crate) flow: Flow,
+    path: Path,
     /// Records that name this flow.
     uses: u32,
     /// The driver cannot write to it at the moment.
@@ -30,11 +83,34 @@ pub(crate) struct FlowRecord {
     pub(crate) in_window: u32,
     /// Watchers that wait for room in the window, or for writability.
     pub(crate) waiting: List,
-    /// Who uses a connection; some have left it since. Empty for datagrams.
-    pub(crate) users: Vec<Subject>,
 }
 
+const _: () = assert!(size_of::<FlowRecord>() <= 40);
+
 impl FlowRecord {
+    pub(crate) const fn flow(&self) -> Flow {
+        self.path.flow()
+    }
+
+    pub(crate) fn is(&self, flow: &Flow) -> bool {
+        self.path.is(flow)
+    }
+
+    /// Who uses a connection; nobody for datagrams.
+    pub(crate) fn users(&self) -> &[Subject] {
+        match &self.path {
+            Path::Stream(stream) => &stream.1,
+            _ => &[],
+        }
+    }
+
+    pub(crate) fn users_mut(&mut self) -> Option<&mut Vec<Subject>> {
+        match &mut self.path {
+            Path::Stream(stream) => Some(&mut stream.1),
+            _ => None,
+        }
+    }
+
     /// As many users as may be listed before those who left are taken off.
     pub(crate) fn most_users(&self) -> usize {
         (self.uses as usize).saturating_mul(2).max(16)
@@ -49,6 +125,11 @@ pub(crate) struct Flows {
 }
 
 fn hash(entropy: &Entropy, flow: &Flow) -> u64 {
+    let transport = (flow.transport as u64) << 48;
+    if let (SocketAddr::V4(local), SocketAddr::V4(remote), None) = (flow.local, flow.remote, flow.stream) {
+        let word = |address: SocketAddrV4| u64::from(address.ip().to_bits()) << 16 | u64::from(address.port());
+        return entropy.hash_words(&[word(local), word(remote) | transport]);
+    }
     let address = |address: SocketAddr| match address.ip() {
         IpAddr::V4(ip) => [1, u64::from(ip.to_bits())],
         IpAddr::V6(ip) => {
@@ -57,7 +138,6 @@ fn hash(entropy: &Entropy, flow: &Flow) -> u64 {
     };
     let ([a, b], [c, d]) = (address(flow.local), address(flow.remote));
     let ports = u64::from(flow.local.port()) << 16 | u64::from(flow.remote.port());
-    let transport = (flow.transport as u64) << 32;
     let stream = flow.stream.map_or(0, |s| s.0.wrapping_add(1));
     entropy.hash_words(&[a, b, c, d, ports | transport, stream])
 }
@@ -68,32 +148,36 @@ impl Flows {
     }
 
     pub(crate) fn find(&self, entropy: &Entropy, flow: &Flow) -> Option<FlowId> {
-        let same = |slot: &u32| self.records.at(*slot).is_some_and(|r| r.flow == *flow);
-        self.index.find(hash(entropy, flow), same).map(|slot| FlowId(*slot))
+        self.find_hashed(hash(entropy, flow), flow)
+    }
+
+    fn find_hashed(&self, hash: u64, flow: &Flow) -> Option<FlowId> {
+        let same = |slot: &u32| self.records.at(*slot).is_some_and(|r| r.is(flow));
+        self.index.find(hash, same).map(|slot| FlowId(*slot))
     }
 
     /// The id of `flow`, counted as used once more; `None` when the table is
     /// full.
     pub(crate) fn intern(&mut self, entropy: &Entropy, flow: Flow) -> Option<FlowId> {
-        if let Some(id) = self.find(entropy, &flow) {
+        let hash_of = hash(entropy, &flow);
+        if let Some(id) = self.find_hashed(hash_of, &flow) {
             let record = self.records.at_mut(id.0)?;
             record.uses = record.uses.saturating_add(1);
             return Some(id);
         }
         let record = FlowRecord {
-            flow,
+            path: Path::new(flow),
             uses: 1,
             blocked: false,
             held: false,
             gone: false,
             in_window: 0,
             waiting: List::default(),
-            users: Vec::new(),
         };
         let slot = self.records.insert_with(|_| record)?.slot;
         let records = &self.records;
-        let rehash = |slot: &u32| records.at(*slot).map_or(0, |r| hash(entropy, &r.flow));
-        self.index.insert_unique(hash(entropy, &flow), slot, rehash);
+        let rehash = |slot: &u32| records.at(*slot).map_or(0, |r| hash(entropy, &r.flow()));
+        self.index.insert_unique(hash_of, slot, rehash);
         Some(FlowId(slot))
     }
 
@@ -104,7 +188,7 @@ impl Flows {
         if record.uses > 0 {
             return;
         }
-        let hash = hash(entropy, &record.flow);
+        let hash = hash(entropy, &record.flow());
         if let Some(entry) = self.index.find_entry(hash, |slot| *slot == id.0) {
             entry.remove();
         }

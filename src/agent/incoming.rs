@@ -329,7 +329,7 @@ impl Agent {
                 self.use_flow(flow, Subject::Watcher(id));
             }
             let Some(watcher) = self.watchers.at_mut(slot) else { return Ok(()) };
-            if let Some(old) = self.flows.get(old).map(|record| record.flow.remote.ip())
+            if let Some(old) = self.flows.get(old).map(|record| record.flow().remote.ip())
                 && old != from.flow.remote.ip()
             {
                 watcher.proven &= watcher.destination.is_some() || watcher.authenticated;
@@ -374,8 +374,7 @@ impl Agent {
         // RFC 3261 section 12.1.1.
         let first_hop = read::record_routes(message).next().and_then(Result::ok);
         let first_hop = first_hop.as_ref().map_or(target.as_slice(), NameAddr::uri);
-        let is_sips = |uri: &[u8]| Uri::parse(uri).is_ok_and(|uri| uri.is_sips());
-        let secure = uri.is_sips() || is_sips(first_hop);
+        let secure = uri.is_sips() || wire::is_sips(first_hop);
         let parts = DialogParts {
             call_id: names.call_id,
             local: names.to.as_bytes(),
@@ -460,6 +459,8 @@ impl Agent {
     /// The 2xx to a SUBSCRIBE.
     pub(super) fn acceptance(&self, slot: u32, expires: u32, to_tag: Option<Tag>, info: &[u8]) -> Answer {
         let mut answer = Answer::new(StatusCode::OK);
+        // As long as nearly all are.
+        answer.fields.reserve(192);
         answer.dialog_forming = to_tag.is_some();
         answer.to_tag = to_tag;
         if let Some(watcher) = self.watchers.at(slot) {

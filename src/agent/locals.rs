@@ -173,7 +173,7 @@ impl Agent {
 
     /// The Contact field line for messages on `flow`.
     pub(super) fn write_contact(&self, flow: FlowId, secure: bool, out: &mut Vec<u8>) {
-        let flow = self.flows.get(flow).map(|record| record.flow);
+        let flow = self.flows.get(flow).map(|record| record.flow());
         let transport = flow.map_or(Transport::Udp, |flow| flow.transport);
         let secure = secure || self.is_secure();
         self.locals.write_contact(transport, flow.map(|flow| flow.local), secure, out);

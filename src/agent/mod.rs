@@ -62,7 +62,7 @@ use crate::package::Packages;
 use crate::parts::PartedTable;
 use crate::stats::Stats;
 use crate::timers::TimerHeap;
-use crate::wire::{HeaderName, MessageView, Method, StatusCode};
+use crate::wire::{HeaderName, MessageView, Method, StatusCode, read};
 use crate::wire::{push_field, push_u32};
 
 use fanout::InWindow;
@@ -319,13 +319,27 @@ impl Agent {
         status: StatusCode,
         message: &V,
     ) {
+        let tag = read::to(message).ok().and_then(|to| to.tag());
+        self.handle_tagged_response(now, id, status, tag, message);
+    }
+
+    /// [`handle_response`](Self::handle_response) by a stack that has read the
+    /// To tag already.
+    pub(crate) fn handle_tagged_response<V: MessageView + ?Sized>(
+        &mut self,
+        now: Instant,
+        id: RequestId,
+        status: StatusCode,
+        tag: Option<&[u8]>,
+        message: &V,
+    ) {
         let now = self.advance(now);
         if self.is_frozen() {
             return;
         }
         self.stats.responses = self.stats.responses.wrapping_add(1);
         match id.subject {
-            Subject::Subscription(sub) => self.subscribe_response(now, sub, id.seq, status, message),
+            Subject::Subscription(sub) => self.subscribe_response(now, sub, id.seq, (status, tag), message),
             Subject::Watcher(watcher) if self.watchers.get(watcher).is_some() => {
                 self.notify_response(now, watcher.slot, id.seq, status, message);
             }
@@ -399,7 +413,7 @@ impl Agent {
     }
 
     fn is_destination(&self, known: Option<flows::FlowId>, flow: &Flow) -> bool {
-        known.and_then(|id| self.flows.get(id)).is_some_and(|record| record.flow == *flow)
+        known.and_then(|id| self.flows.get(id)).is_some_and(|record| record.is(flow))
     }
 
     /// Whether `flow` cannot be written to at the moment: while it is blocked,

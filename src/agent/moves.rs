@@ -42,17 +42,16 @@ impl Agent {
     /// list when that has grown to twice of what it should be.
     pub(super) fn use_flow(&mut self, id: FlowId, whose: Subject) {
         let Some(record) = self.flows.get_mut(id) else { return };
-        if record.flow.stream.is_none() || record.users.last() == Some(&whose) {
+        let most = record.most_users();
+        let Some(users) = record.users_mut().filter(|users| users.last() != Some(&whose)) else { return };
+        users.push(whose);
+        if users.len() < most {
             return;
         }
-        record.users.push(whose);
-        if record.users.len() < record.most_users() {
-            return;
-        }
-        let users = core::mem::take(&mut record.users);
-        let users = self.living_users(id, users);
-        if let Some(record) = self.flows.get_mut(id) {
-            record.users = users;
+        let users = core::mem::take(users);
+        let living = self.living_users(id, users);
+        if let Some(users) = self.flows.get_mut(id).and_then(|record| record.users_mut()) {
+            *users = living;
         }
     }
 
@@ -73,7 +72,7 @@ impl Agent {
     /// Datagrams bind nobody: for them it is empty.
     pub fn users_of(&self, flow: &Flow) -> Vec<ObjectId> {
         let Some(id) = self.flows.find(&self.entropy, flow) else { return Vec::new() };
-        let users = self.flows.get(id).map(|record| record.users.clone()).unwrap_or_default();
+        let users = self.flows.get(id).map(|record| record.users().to_vec()).unwrap_or_default();
         let users = self.living_users(id, users).into_iter();
         users
             .map(|user| match user {
@@ -92,7 +91,7 @@ impl Agent {
         let Some(id) = self.flows.find(&self.entropy, &flow) else { return (0, 0) };
         let Some(record) = self.flows.get_mut(id) else { return (0, 0) };
         record.gone = true;
-        let users = core::mem::take(&mut record.users);
+        let users = record.users_mut().map(core::mem::take).unwrap_or_default();
         self.flows.unblock(id);
         let mut users = self.living_users(id, users);
         let subscriptions = users.iter().filter(|user| matches!(user, Subject::Subscription(_))).count();
@@ -219,7 +218,7 @@ impl Agent {
         if record.retry_at.is_some() {
             return;
         }
-        let old = record.destination.and_then(|flow| self.flows.get(flow)).map(|flow| (flow.flow, flow.gone));
+        let old = record.destination.and_then(|flow| self.flows.get(flow)).map(|flow| (flow.flow(), flow.gone));
         let moved = match old {
             None => true,
             Some((flow, gone)) => gone || flow.local == from,
@@ -257,7 +256,7 @@ impl Agent {
     fn move_watcher(&mut self, now: Instant, slot: u32, from: SocketAddr, to: SocketAddr) {
         let Some(id) = self.watchers.id_at(slot) else { return };
         let Some(watcher) = self.watchers.get(id) else { return };
-        let moves = |flow: FlowId| self.flows.get(flow).map(|r| r.flow).filter(|flow| flow.local == from);
+        let moves = |flow: FlowId| self.flows.get(flow).map(|r| r.flow()).filter(|flow| flow.local == from);
         let (arrival, destination) = (moves(watcher.flow), watcher.destination.and_then(moves));
         let gone = self.flows.get(watcher.flow).is_some_and(|record| record.gone);
         if arrival.is_none() && destination.is_none() && !gone {

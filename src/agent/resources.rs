@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use super::Agent;
 use super::fanout::Rendering;
 use crate::Instant;
+use crate::entropy::Entropy;
 use crate::error::Misuse;
 use crate::event::Reason;
 use crate::id::{RawId, ResourceId, WatcherId};
@@ -78,7 +79,15 @@ pub(crate) struct Resource {
     pub(crate) user_data: u64,
 }
 
+fn hash(entropy: &Entropy, package: PackageIndex, key: &[u8]) -> u64 {
+    entropy.hash_text(key) ^ u64::from(package.0)
+}
+
 impl Resource {
+    pub(super) fn hash(&self, entropy: &Entropy) -> u64 {
+        hash(entropy, self.package, &self.key)
+    }
+
     /// The state for `view`, and whether it was set for exactly that view.
     pub(crate) fn state(&self, view: View) -> Option<(&Body, bool)> {
         self.find(view).map(|state| (&state.body, state.view == view))
@@ -113,7 +122,7 @@ impl Agent {
     }
 
     pub(super) fn insert_resource(&mut self, package: PackageIndex, uri: &str, key: Vec<u8>) -> Option<RawId> {
-        let hash = self.entropy.hash(&[&package.0.to_be_bytes(), &key]);
+        let hash = hash(&self.entropy, package, &key);
         let resource = Resource {
             package,
             uri: uri.into(),
@@ -130,16 +139,14 @@ impl Agent {
         };
         let id = self.resources.insert_with(|_| resource)?;
         let (resources, entropy) = (&self.resources, &self.entropy);
-        let rehash = |slot: &u32| {
-            resources.at(*slot).map_or(0, |r: &Resource| entropy.hash(&[&r.package.0.to_be_bytes(), &r.key]))
-        };
+        let rehash = |slot: &u32| resources.at(*slot).map_or(0, |r: &Resource| r.hash(entropy));
         self.resource_index.insert_unique(hash, id.slot, rehash);
         self.note(ResourceId(id));
         Some(id)
     }
 
     pub(super) fn find_resource(&self, package: PackageIndex, key: &[u8]) -> Option<RawId> {
-        let hash = self.entropy.hash(&[&package.0.to_be_bytes(), key]);
+        let hash = hash(&self.entropy, package, key);
         let same = |slot: &u32| self.resources.at(*slot).is_some_and(|r| r.package == package && r.key.as_ref() == key);
         self.resources.id_at(*self.resource_index.find(hash, same)?)
     }
@@ -205,7 +212,7 @@ impl Agent {
         }
         let resource = self.live(id.0).ok_or(Misuse::StaleId)?;
         let (package, watchers) = (resource.package, resource.watchers.clone());
-        let hash = self.entropy.hash(&[&package.0.to_be_bytes(), &resource.key]);
+        let hash = hash(&self.entropy, package, &resource.key);
         if let Some(entry) = self.resource_index.find_entry(hash, |slot| *slot == id.0.slot) {
             entry.remove();
         }

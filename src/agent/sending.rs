@@ -92,7 +92,7 @@ impl Agent {
             }
             None => {
                 let from = intent.more().from.as_ref().unwrap_or(&self.config.identity);
-                first_request(&intent, from.as_bytes(), &call_id, (tag, cseq), record.detour.as_deref(), head)
+                first_request(&intent, &from.as_uri(), &call_id, (tag, cseq), record.detour.as_deref(), head)
             }
         };
         let body = intent.more().body.as_ref().filter(|_| out.kind != Kind::Unsubscribe);
@@ -100,12 +100,16 @@ impl Agent {
         let subject = Subject::Subscription(id);
         self.authorise(subject, b"SUBSCRIBE", start, &mut placed, &[&data], head);
         let record = self.subscriptions.get(id)?;
-        let known = destination.and_then(|id| self.flows.get(id)).filter(|f| !f.gone).map(|f| f.flow);
-        let hop = head.get(placed.next_hop.clone()).and_then(|hop| wire::Uri::parse(hop).ok());
-        let transport = known.map(|f| f.transport).or_else(|| hop?.transport()).unwrap_or(Transport::Udp);
+        let known = destination.and_then(|id| self.flows.get(id)).filter(|f| !f.gone).map(|f| f.flow());
+        let hop = head.get(placed.next_hop.clone()).unwrap_or_default();
+        let named = || match hop.contains(&b';') {
+            true => wire::Uri::parse(hop).ok()?.transport(),
+            false => wire::is_sips(hop).then_some(Transport::Tls),
+        };
+        let transport = known.map(|f| f.transport).or_else(named).unwrap_or(Transport::Udp);
         // RFC 3261 sections 8.1.1.8 and 12.2.1.1.
         let first_hop = intent.more().route.first().unwrap_or(&intent.resource);
-        let secure = [intent.resource.as_uri(), first_hop.as_uri()].into_iter().chain(hop).any(|uri| uri.is_sips());
+        let secure = [intent.resource.as_bytes(), first_hop.as_bytes(), hop].into_iter().any(wire::is_sips);
         let secure = secure || self.is_secure();
         let contact = head.len();
         self.locals.write_contact(transport, known.map(|f| f.local), secure, head);
@@ -158,20 +162,24 @@ impl Agent {
 /// A SUBSCRIBE outside any dialog (RFC 3261 section 8.1.1).
 fn first_request(
     intent: &Subscribe,
-    from: &[u8],
+    from: &wire::Uri<'_>,
     call_id: &[u8],
     (tag, cseq): (Minted, u32),
     detour: Option<&Detour>,
     head: &mut Vec<u8>,
 ) -> super::dialogs::Placed {
     let strict = intent.more().route.first().is_some_and(|r| !r.as_uri().is_loose_router());
-    let resource = detour.and_then(Detour::target).unwrap_or(intent.resource.as_bytes());
+    let target = detour.and_then(Detour::target);
+    let resource = target.unwrap_or(intent.resource.as_bytes());
     let proxy = detour.and_then(Detour::proxy);
     head.extend_from_slice(b"SUBSCRIBE ");
     let mut start = head.len();
     match intent.more().route.first() {
-        Some(first) if strict => write_uri(first.as_bytes(), head),
-        _ => write_uri(resource, head),
+        Some(first) if strict => first.as_uri().write_request_uri(head),
+        _ => match target {
+            Some(target) => write_uri(target, head),
+            None => intent.resource.as_uri().write_request_uri(head),
+        },
     }
     let mut next_hop = start..head.len();
     head.extend_from_slice(b" SIP/2.0\r\n");
@@ -200,10 +208,7 @@ fn first_request(
         head.extend_from_slice(b">\r\n");
     }
     head.extend_from_slice(b"From: <");
-    match wire::Uri::parse(from) {
-        Ok(uri) => uri.write_from_to(head),
-        Err(_) => head.extend_from_slice(from),
-    }
+    from.write_from_to(head);
     head.extend_from_slice(b">;tag=");
     tag.write(head);
     head.extend_from_slice(b"\r\nTo: <");

@@ -333,7 +333,7 @@ impl Agent {
         now: Instant,
         id: RawId,
         seq: u32,
-        status: StatusCode,
+        (status, tag): (StatusCode, Option<&[u8]>),
         message: &V,
     ) {
         let code = status.as_u16();
@@ -343,7 +343,7 @@ impl Agent {
             return;
         }
         // A 2xx of another fork than the dialog's completes the transaction, no more (6665-5.4.9-2).
-        let tag = read::to(message).ok().and_then(|to| to.tag()).unwrap_or_default();
+        let tag = tag.unwrap_or_default();
         let own = record.dialog.as_ref().is_none_or(|dialog| dialog.remote_tag() == tag);
         let in_dialog = record.dialog.is_some();
         let expires = read::expires(message).filter(|_| own);

@@ -47,7 +47,7 @@ impl Agent {
         record.dialog = Some(own);
         record.attempt = Some(attempt);
         (record.local_cseq, record.remote_cseq) = (host.local_cseq, host.remote_cseq);
-        let way = host.destination.and_then(|id| self.flows.get(id)).map(|record| record.flow);
+        let way = host.destination.and_then(|id| self.flows.get(id)).map(|record| record.flow());
         let way = way.and_then(|flow| self.flows.intern(&self.entropy, flow));
         record.destination = way;
         let Some(id) = self.subscriptions.insert_with(|_| record) else {

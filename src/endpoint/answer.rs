@@ -158,25 +158,30 @@ fn is_keep_alive(bytes: &[u8]) -> bool {
 
 impl Endpoint {
     pub(super) fn dispatch(&mut self, now: Instant, flow: &Flow, bytes: &[u8]) -> Handled {
-        let readable = match Message::scan(bytes) {
-            _ if flow.stream.is_none() && bytes.len() > MAX_MESSAGE => Err(DropReason::TooLarge),
-            Ok(message) => Ok(message),
-            Err(_) if is_keep_alive(bytes) => Err(DropReason::KeepAlive),
-            Err(_) => Err(DropReason::Unparsable),
-        };
-        let message = match readable {
-            Ok(message) => message,
-            Err(_) if self.is_shared() => return Handled::NotOurs,
-            Err(_) if self.agent.is_drained() => return self.core.dropped(DropReason::Closed),
-            Err(reason) => return self.core.dropped(reason),
+        let too_large = flow.stream.is_none() && bytes.len() > MAX_MESSAGE;
+        let scanned = Message::scan(bytes);
+        let Some(message) = scanned.as_ref().ok().filter(|_| !too_large) else {
+            return self.unreadable(bytes, too_large);
         };
         if flow.stream.is_none() {
             self.core.unproven.received(&self.core.entropy, flow.remote.ip(), bytes.len());
         }
         match message.status() {
-            Some(status) => self.dispatch_response(now, &message, status),
-            None => self.dispatch_request(now, flow, &message),
+            Some(status) => self.dispatch_response(now, message, status),
+            None => self.dispatch_request(now, flow, message),
         }
+    }
+
+    #[cold]
+    fn unreadable(&mut self, bytes: &[u8], too_large: bool) -> Handled {
+        let reason = match () {
+            () if self.is_shared() => return Handled::NotOurs,
+            () if self.agent.is_drained() => DropReason::Closed,
+            () if too_large => DropReason::TooLarge,
+            () if is_keep_alive(bytes) => DropReason::KeepAlive,
+            () => DropReason::Unparsable,
+        };
+        self.core.dropped(reason)
     }
 
     fn is_shared(&self) -> bool {
@@ -184,8 +189,9 @@ impl Endpoint {
     }
 
     fn dispatch_response(&mut self, now: Instant, message: &Message<'_>, status: StatusCode) -> Handled {
-        let identity = Identity::of(message).ok();
-        let found = self.core.find_client(message, identity.as_ref());
+        let identity = &Identity::of(message);
+        let identity = identity.as_ref().ok();
+        let found = self.core.find_client(message, identity);
         if found.is_none() && self.is_shared() {
             return Handled::NotOurs;
         }
@@ -201,7 +207,8 @@ impl Endpoint {
         }
         match self.core.response(now, slot, status, read::retry_after(message).map(|after| after.seconds)) {
             Ok(request) => {
-                self.agent.handle_response(now, request, status, message);
+                let tag = identity.and_then(|identity| identity.to.tag());
+                self.agent.handle_tagged_response(now, request, status, tag, message);
                 Handled::Consumed
             }
             Err(Handled::Dropped(reason)) => self.core.dropped(reason),
@@ -211,10 +218,10 @@ impl Endpoint {
 
     fn dispatch_request(&mut self, now: Instant, flow: &Flow, message: &Message<'_>) -> Handled {
         let method = message.method().unwrap_or(Method::Other(b""));
-        let identity = Identity::of(message);
+        let identity = &Identity::of(message);
         // 6665-DISP-2: a request that came before.
         let (mut known, mut cancelled, mut key) = (None, None, Key::default());
-        if let Ok(identity) = &identity {
+        if let Ok(identity) = identity {
             match method {
                 Method::Cancel => cancelled = self.core.cancelled(identity),
                 _ => {
@@ -232,13 +239,14 @@ impl Endpoint {
         if method == Method::Ack {
             return self.core.dropped(DropReason::StrayAck);
         }
-        let defect = match &identity {
+        let defect = match identity {
             Ok(identity) => message.other_defect(&identity.cseq),
             Err(_) => message.defect(),
         };
         let defect = defect.filter(|defect| defect.kind != ParseErrorKind::MissingMaxForwards);
         let identity = match (defect, identity) {
-            (Some(defect), _) | (None, Err(defect)) => return self.core.malformed(flow, message, defect),
+            (Some(defect), _) => return self.core.malformed(flow, message, defect),
+            (None, Err(defect)) => return self.core.malformed(flow, message, *defect),
             (None, Ok(identity)) => identity,
         };
         if let Some(slot) = known {
@@ -248,8 +256,8 @@ impl Endpoint {
         }
         match method {
             Method::Cancel => self.core.cancel(flow, message, cancelled),
-            Method::Subscribe | Method::Notify => self.dispatch_event(now, flow, method, message, &identity, key),
-            Method::Options => self.options(flow, message, &identity),
+            Method::Subscribe | Method::Notify => self.dispatch_event(now, flow, method, message, identity, key),
+            Method::Options => self.options(flow, message, identity),
             Method::Other(_) => self.core.refuse(flow, message, StatusCode::NOT_IMPLEMENTED, b""),
             _ => {
                 let mut allow = Vec::new();
@@ -271,10 +279,11 @@ impl Endpoint {
         if let Some(status) = Core::bad_uri(message) {
             return self.core.refuse(flow, message, status, b"");
         }
-        if identity.to.tag().is_none() && self.core.is_merged(identity) {
+        let merge = identity.to.tag().is_none().then(|| self.core.merge_key(identity));
+        if merge.as_ref().is_some_and(|merge| self.core.is_merged(merge)) {
             return self.core.refuse(flow, message, StatusCode::LOOP_DETECTED, b"");
         }
-        let token = match self.core.open_server(now, flow, message, identity, key) {
+        let token = match self.core.open_server(now, flow, message, identity, (key, merge)) {
             Ok(token) => token,
             Err(StatusCode::SERVICE_UNAVAILABLE) => {
                 let mut retry = Vec::new();

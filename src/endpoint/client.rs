@@ -24,7 +24,7 @@ use crate::machine::client_txn::{Fired, State, ToUser, Transaction};
 use crate::parts::PartedTable;
 use crate::time::earliest;
 use crate::timers::TimerHeap;
-use crate::wire::{HeadWriter, HeaderName, Message, Method, StatusCode, Transport, read};
+use crate::wire::{HeadWriter, HeaderName, Message, Method, StatusCode, Transport, is_sips, read};
 
 /// The largest request that goes over datagrams while the path's MTU is
 /// unknown (RFC 3261 section 18.1.1).
@@ -111,8 +111,7 @@ fn request_hash(entropy: &Entropy, request: &RequestId) -> u64 {
 /// Whether the Request-URI is a SIPS URI: then every way to it is secured,
 /// whatever the next hop's URI says (3261-8.1.2-1).
 fn is_for_sips(head: &[u8]) -> bool {
-    let uri = head.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
-    uri.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"sips:"))
+    is_sips(head.split(|byte| *byte == b' ').nth(1).unwrap_or_default())
 }
 
 impl Client {

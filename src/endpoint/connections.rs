@@ -68,7 +68,7 @@ pub(super) enum Way {
 }
 
 fn stream_hash(entropy: &Entropy, stream: StreamId) -> u64 {
-    entropy.hash(&[&stream.0.to_be_bytes()])
+    entropy.hash_words(&[stream.0])
 }
 
 fn remote_hash(entropy: &Entropy, transport: Transport, remote: SocketAddr) -> u64 {

@@ -115,8 +115,10 @@ impl Core {
 
     /// An empty buffer, a used one if there is one.
     pub(super) fn buffer(&mut self) -> Vec<u8> {
+        let mut buffer = self.spare.pop().unwrap_or_default();
         // As long as nearly all heads are: it need not grow.
-        self.spare.pop().unwrap_or_else(|| Vec::with_capacity(640))
+        buffer.reserve_exact(640);
+        buffer
     }
 
     pub(super) fn recycle(&mut self, mut buffer: Vec<u8>) {

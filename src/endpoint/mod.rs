@@ -304,9 +304,15 @@ impl Endpoint {
     #[must_use]
     pub fn poll_transmit(&mut self, now: Instant, head: &mut Vec<u8>) -> Option<Transmit> {
         let now = self.advance(now);
+        let transmit = self.next_transmit(now, head);
+        self.count();
+        transmit
+    }
+
+    fn next_transmit(&mut self, now: Instant, head: &mut Vec<u8>) -> Option<Transmit> {
         loop {
             let transmit = self.core.poll_ready(now, head);
-            self.settle(now);
+            self.hand_up(now);
             if transmit.is_some() {
                 return transmit;
             }
@@ -468,6 +474,15 @@ impl Endpoint {
 
     /// Hands the agent what became of its requests, and counts.
     fn settle(&mut self, now: Instant) {
+        self.hand_up(now);
+        self.count();
+    }
+
+    fn count(&mut self) {
+        self.agent.stats.absorb(&mut self.core.stats);
+    }
+
+    fn hand_up(&mut self, now: Instant) {
         while let Some(up) = self.core.up.pop_front() {
             match up {
                 Up::NoResponse(id, why) => self.agent.handle_no_response(now, id, why),
@@ -476,7 +491,6 @@ impl Endpoint {
                 Up::Unanswered(token) => self.agent.handle_unanswered(token),
             }
         }
-        self.agent.stats.absorb(&mut self.core.stats);
     }
 }
 

@@ -135,7 +135,15 @@ impl Core {
     pub(super) fn server_key(&mut self, identity: &Identity<'_>, method: &[u8]) -> Key {
         let mut text = self.buffer();
         identity.transaction_key(method, &mut text);
-        let hash = self.entropy.hash(&[&text]);
+        let hash = self.entropy.hash_text(&text);
+        Key { text, hash }
+    }
+
+    /// What a request without a To tag shares with its other copies.
+    pub(super) fn merge_key(&mut self, identity: &Identity<'_>) -> Key {
+        let mut text = self.buffer();
+        identity.merge_key(&mut text);
+        let hash = self.entropy.hash_text(&text);
         Key { text, hash }
     }
 
@@ -150,17 +158,14 @@ impl Core {
 
     /// Whether another transaction has a request of the same tag, Call-ID and
     /// CSeq (3261-8.2.2.2-1).
-    pub(super) fn is_merged(&mut self, identity: &Identity<'_>) -> bool {
-        let mut key = self.buffer();
-        identity.merge_key(&mut key);
+    pub(super) fn is_merged(&self, merge: &Key) -> bool {
         let list = &self.servers.list;
-        let same = |slot: &u32| list.at(*slot).is_some_and(|server| server.merge_key() == key);
-        let found = self.servers.by_merge.find(self.entropy.hash(&[&key]), same).is_some();
-        self.recycle(key);
-        found
+        let same = |slot: &u32| list.at(*slot).is_some_and(|server| server.merge_key() == merge.text);
+        self.servers.by_merge.find(merge.hash, same).is_some()
     }
 
-    /// Opens the transaction of a request whose key is `key`.
+    /// Opens the transaction of a request whose key is `key`, with `merge` if
+    /// it has no To tag.
     ///
     /// # Errors
     /// The status to answer with, statelessly: there is no room for it.
@@ -170,19 +175,19 @@ impl Core {
         flow: &Flow,
         message: &Message<'_>,
         identity: &Identity<'_>,
-        key: Key,
+        (key, merge): (Key, Option<Key>),
     ) -> Result<Token, StatusCode> {
         if self.servers.is_full() {
             return Err(StatusCode::SERVICE_UNAVAILABLE);
         }
         let Key { text: mut data, hash: key_hash } = key;
         let key_end = data.len();
-        let tag = if identity.to.tag().is_none() {
-            identity.merge_key(&mut data);
-            Some(0..0)
-        } else {
-            None
-        };
+        let tag = merge.as_ref().map(|_| 0..0);
+        let merge_hash = merge.as_ref().map_or(0, |merge| merge.hash);
+        if let Some(merge) = merge {
+            data.extend_from_slice(&merge.text);
+            self.drop_key(merge);
+        }
         let merge_end = data.len();
         // Where a request has a To tag, 200 is nearly always the answer: it is made in place.
         if tag.is_none() {
@@ -193,7 +198,7 @@ impl Core {
             return Err(StatusCode::MESSAGE_TOO_LARGE);
         }
         let (reply, backup) = respond::reply_to(flow, &identity.via, self.config.policy.via_maddr);
-        let mut server = Server {
+        let server = Server {
             machine: Transaction::new(now, flow.transport.is_reliable(), self.timers()),
             arrived: now,
             trying_at: None,
@@ -202,7 +207,7 @@ impl Core {
             expires: None,
             data,
             key_hash,
-            merge_hash: 0,
+            merge_hash,
             key_end,
             merge_end,
             marks,
@@ -214,10 +219,6 @@ impl Core {
             queued: false,
         };
         let merges = merge_end > key_end;
-        if merges {
-            server.merge_hash = self.entropy.hash(&[server.merge_key()]);
-        }
-        let merge_hash = server.merge_hash;
         let id = self.servers.list.insert_with(|_| server).ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
         let list = &self.servers.list;
         let rehash = |slot: &u32| list.at(*slot).map_or(0, |server| server.key_hash);

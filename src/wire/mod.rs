@@ -61,6 +61,7 @@ pub use message_buf::MessageBuf;
 pub use method::Method;
 pub use status::StatusCode;
 pub use transport::Transport;
+pub(crate) use uri::is_sips;
 pub use uri::{Scheme, Uri, UriHeaders, UriParams};
 pub use uri_buf::{UriBuf, UriBuilder};
 pub use uri_eq::resource_key;

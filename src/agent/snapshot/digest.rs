@@ -156,7 +156,7 @@ impl Agent {
     fn put_sweep(&self, w: &mut Writer<'_>, sweep: &Sweep) {
         match sweep {
             Sweep::Gone { flow, users } => {
-                w.put(&self.flows.get(*flow).map(|record| record.flow));
+                w.put(&self.flows.get(*flow).map(|record| record.flow()));
                 for user in users {
                     self.put_request(w, &RequestId { subject: *user, seq: 0 });
                 }

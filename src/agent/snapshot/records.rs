@@ -163,7 +163,7 @@ fn get_dialog(r: &mut Reader<'_>, limit: u16) -> Result<Dialog, RestoreError> {
 impl Agent {
     fn put_flow(&self, w: &mut Writer<'_>, id: FlowId) {
         let Some(record) = self.flows.get(id) else { return };
-        w.put(&record.flow);
+        w.put(&record.flow());
         w.put(&record.gone);
         w.transient(&record.blocked);
     }

@@ -227,7 +227,7 @@ impl Agent {
             return;
         }
         let (resources, entropy) = (&self.resources, &self.entropy);
-        let hash = |resource: &Resource| entropy.hash(&[&resource.package.0.to_be_bytes(), &resource.key]);
+        let hash = |resource: &Resource| resource.hash(entropy);
         let rehash = |slot: &u32| resources.at(*slot).map_or(0, hash);
         self.resource_index.insert_unique(hash(resource), slot, rehash);
     }
@@ -388,7 +388,7 @@ impl Agent {
         let mut users: BTreeMap<u32, (u32, u32)> = BTreeMap::new();
         let lost = |agent: &Self, id: FlowId| {
             let closed = |flow: &Flow| flow.stream.is_some() && !is_open(flow);
-            agent.flows.get(id).is_some_and(|record| record.gone || closed(&record.flow))
+            agent.flows.get(id).is_some_and(|record| record.gone || closed(&record.flow()))
         };
         let mut ours = Vec::new();
         for (id, record) in self.subscriptions.iter() {
@@ -416,7 +416,7 @@ impl Agent {
             if let Some(record) = self.flows.get_mut(FlowId(id))
                 && !core::mem::replace(&mut record.gone, true)
             {
-                gone.push((record.flow, subscriptions, watchers));
+                gone.push((record.flow(), subscriptions, watchers));
             }
         }
         for id in ours {

@@ -25,7 +25,7 @@ impl Agent {
                     let Some((record, next)) = self.flows.get(*flow).zip(users.last()) else { continue };
                     let (Subject::Subscription(id) | Subject::Watcher(id)) = next;
                     w.word(GONE);
-                    w.put(&record.flow);
+                    w.put(&record.flow());
                     w.put(&matches!(next, Subject::Watcher(_)));
                     w.put(id);
                 }
@@ -71,7 +71,7 @@ impl Agent {
             if let Sweep::Gone { users, .. } = sweep
                 && let Some((flow, next)) = swept.next()
             {
-                let listed = self.flows.get(flow).map(|record| record.users.clone()).unwrap_or_default();
+                let listed = self.flows.get(flow).map(|record| record.users().to_vec()).unwrap_or_default();
                 *users = self.living_users(flow, listed);
                 users.retain(|user| *user >= next);
                 users.reverse();

@@ -382,7 +382,7 @@ impl Agent {
     fn unindex_resource(&mut self, slot: u32) {
         let Some(resource) = self.resources.at_mut(slot) else { return };
         resource.removed = true;
-        let hash = self.entropy.hash(&[&resource.package.0.to_be_bytes(), &resource.key]);
+        let hash = resource.hash(&self.entropy);
         if let Some(entry) = self.resource_index.find_entry(hash, |other| *other == slot) {
             entry.remove();
         }

@@ -43,7 +43,7 @@ fn shares(agent: &Agent) {
 }
 
 fn sources(agent: &Agent) {
-    let mut addresses: Vec<_> = agent.watchers.iter().map(|(_, w)| agent.flows.get(w.flow).unwrap().flow).collect();
+    let mut addresses: Vec<_> = agent.watchers.iter().map(|(_, w)| agent.flows.get(w.flow).unwrap().flow()).collect();
     addresses.extend(agent.incoming.iter().map(|(_, incoming)| incoming.flow));
     let mut addresses: Vec<_> = addresses.iter().map(|flow| flow.remote.ip()).collect();
     let all = addresses.len();
@@ -64,18 +64,18 @@ fn flows(agent: &Agent) {
         let uses = uses + agent.subscriptions.iter().map(|(_, s)| named(s.destination)).sum::<u32>();
         let held = |sweep: &&Sweep| matches!(sweep, Sweep::Gone { flow, .. } if *flow == id);
         let uses = uses + agent.sweeps.iter().filter(held).count() as u32;
-        assert_eq!(agent.flows.uses(id), uses, "uses of {:?}", record.flow);
-        if record.flow.stream.is_some() && !record.gone {
+        assert_eq!(agent.flows.uses(id), uses, "uses of {:?}", record.flow());
+        if record.flow().stream.is_some() && !record.gone {
             let watchers = agent.watchers.iter().filter(|(_, w)| w.flow == id || w.destination == Some(id));
             let subscriptions = agent.subscriptions.iter().filter(|(_, s)| s.destination == Some(id));
             let users = watchers.map(|(user, _)| Subject::Watcher(user));
             for user in users.chain(subscriptions.map(|(user, _)| Subject::Subscription(user))) {
-                assert!(record.users.contains(&user), "{user:?} is not listed for {:?}", record.flow);
+                assert!(record.users().contains(&user), "{user:?} is not listed for {:?}", record.flow());
             }
-            assert!(record.users.len() <= record.most_users().max(16), "those who left pile up");
+            assert!(record.users().len() <= record.most_users().max(16), "those who left pile up");
         }
         let in_window: u32 = agent.watchers.iter().map(|(_, w)| named(w.in_window)).sum();
-        assert_eq!(record.in_window, in_window, "window of {:?}", record.flow);
+        assert_eq!(record.in_window, in_window, "window of {:?}", record.flow());
     }
     for (id, watcher) in agent.watchers.iter() {
         if let Some(flow) = watcher.in_window {

@@ -154,7 +154,7 @@ fn a_move_to_another_address_goes_on() {
             assert!(field(&sent.text, "Contact").contains("@192.0.2.99:5060"), "{}", sent.text);
             assert!(sent.request.destination.is_none_or(|flow| flow.local == new), "{:?}", sent.request);
         }
-        assert!(rig.agent.watchers.iter().all(|(_, w)| rig.agent.flows.get(w.flow).unwrap().flow.local == new));
+        assert!(rig.agent.watchers.iter().all(|(_, w)| rig.agent.flows.get(w.flow).unwrap().flow().local == new));
     }
 }
 
