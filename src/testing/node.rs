@@ -222,6 +222,8 @@ pub struct Node<A> {
     pub(crate) lively: Instant,
     /// When a transmission was last withheld.
     pub(crate) withheld: Option<Instant>,
+    /// Subscriptions, watchers and undecided SUBSCRIBEs before the latest input.
+    pub(crate) objects: u32,
 }
 
 impl<A> Node<A> {

@@ -116,6 +116,31 @@ fn cseq_rises_over_restarts_whose_clock_was_set_back() {
     assert_eq!(fate(false), None);
 }
 
+/// A command and a clock that jumps concern all subscriptions at once.
+#[test]
+fn outputs_are_bounded_for_each_object() {
+    let mut world = world(1, true, DOOR);
+    for _ in 0..100 {
+        let request = Subscribe::new(DOOR, "x").unwrap();
+        world.command(1, |_, endpoint, now| endpoint.subscribe(now, request).unwrap());
+        world.run_for(secs(1));
+    }
+    world.set_clock(1, Fault::ClockForward, secs(3550));
+    world.run_for(secs(10));
+    assert_sound(&world);
+    let subscriptions = |world: &World<App>| world.node(1).unwrap().endpoint().unwrap().subscriptions().count();
+    assert_eq!(subscriptions(&world), 101);
+    world.command(1, |_, endpoint, now| {
+        let ids: alloc::vec::Vec<_> = endpoint.subscriptions().collect();
+        for id in ids {
+            endpoint.unsubscribe(now, id, crate::Scope::This).unwrap();
+        }
+    });
+    world.run_for(secs(40));
+    assert_sound(&world);
+    assert_eq!(subscriptions(&world), 0);
+}
+
 #[test]
 fn the_same_seed_gives_the_same_run_and_another_seed_another() {
     let trace = |seed| Scenario::new(seed, secs(1800)).run(false).figures;

@@ -26,10 +26,23 @@ use crate::io::{Answer, ConnectFailure, ConnectId, ResolveFailure};
 use crate::wire::Transport;
 use crate::{Endpoint, Event, Flow, Instant, Io, QuestionKind};
 
-/// Messages and events that one input may cause, watchers aside.
+/// Messages and events that one input may cause, whatever there is.
 const OUTPUTS_PER_INPUT: u32 = 64;
+/// The same for each object that it may concern.
+const OUTPUTS_PER_OBJECT: u32 = 4;
 /// Wake-ups that may follow each other at one moment.
 const MAX_SPINS: u32 = 64;
+
+/// Whose doing an input is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// What a peer sends concerns the dialogs of one request; the application may
+    /// tell all watchers of it.
+    Peer,
+    /// Time, a connection, or a command may concern everything there is: a clock
+    /// that jumps makes all subscriptions due at once.
+    Own,
+}
 
 /// Something that is going to happen.
 #[derive(Debug)]
@@ -202,6 +215,7 @@ impl<A: Application> World<A> {
             touched: now,
             lively: now,
             withheld: None,
+            objects: 0,
         });
         if let Some(node) = self.nodes.get_mut(at) {
             self.hub.start(node, at, endpoint, Store::None);
@@ -279,7 +293,7 @@ impl<A: Application> World<A> {
         node.lively = self.hub.now;
         self.hub.checkers.now = Some(self.hub.now);
         self.hub.figures.events = self.hub.figures.events.saturating_add(1);
-        self.hub.drain(node, at);
+        self.hub.drain(node, at, Cause::Own);
         Some(result)
     }
 
@@ -327,7 +341,7 @@ impl<A: Application> World<A> {
             Item::Datagram(datagram) => self.arrive(&datagram),
             Item::Restart { node } => self.restart(node),
             Item::ConnectFailed { node: at, connect, why } => {
-                self.input(at, |node, endpoint, now| {
+                self.input(at, Cause::Own, |node, endpoint, now| {
                     node.connects.retain(|known| *known != connect);
                     let _ = endpoint.handle_connect_failed(now, connect, why);
                 });
@@ -345,7 +359,7 @@ impl<A: Application> World<A> {
                     return;
                 };
                 let mut refused = false;
-                self.input(at, |node, endpoint, now| {
+                self.input(at, Cause::Own, |node, endpoint, now| {
                     node.connects.retain(|known| Some(*known) != connect);
                     refused = endpoint.handle_stream_opened(now, connect, flow).is_err();
                     if !refused {
@@ -364,35 +378,35 @@ impl<A: Application> World<A> {
                 for message in &messages {
                     self.hub.checkers.delivered(at, now, message, false, true);
                 }
-                self.input(at, |_, endpoint, now| {
+                self.input(at, Cause::Peer, |_, endpoint, now| {
                     let _ = endpoint.handle_stream(now, id, &chunk.bytes);
                 });
             }
             Item::Closed { stream, side } => {
                 let Some((at, id)) = self.hub.streams.close(stream, side) else { return };
                 self.hub.checkers.stream_closed(at, id);
-                self.input(at, |node, endpoint, now| {
+                self.input(at, Cause::Own, |node, endpoint, now| {
                     node.streams.retain(|known| *known != stream);
                     let _ = endpoint.handle_stream_closed(now, id);
                 });
             }
             Item::Writable { stream, side } => {
                 let Some((at, id)) = self.hub.streams.unblock(stream, side) else { return };
-                self.input(at, |_, endpoint, now| {
+                self.input(at, Cause::Own, |_, endpoint, now| {
                     let _ = endpoint.set_writable(now, id, true);
                 });
             }
         }
     }
 
-    fn input(&mut self, at: usize, with: impl FnOnce(&mut Node<A>, &mut Endpoint, Instant)) {
+    fn input(&mut self, at: usize, cause: Cause, with: impl FnOnce(&mut Node<A>, &mut Endpoint, Instant)) {
         let Some(node) = self.nodes.get_mut(at) else { return };
         let Some(mut endpoint) = node.endpoint.take() else { return };
         let now = node.clock.read(self.hub.now);
         with(node, &mut endpoint, now);
         node.lively = self.hub.now;
         node.endpoint = Some(endpoint);
-        self.hub.drain(node, at);
+        self.hub.drain(node, at, cause);
     }
 
     fn arrive(&mut self, datagram: &Datagram) {
@@ -409,7 +423,7 @@ impl<A: Application> World<A> {
         }
         let now = node.clock.read(self.hub.now);
         self.hub.checkers.delivered(at, now, &datagram.bytes, datagram.mangled, false);
-        self.input(at, |_, endpoint, now| {
+        self.input(at, Cause::Peer, |_, endpoint, now| {
             let _ = endpoint.handle_message(now, Flow::udp(datagram.to, datagram.from), &datagram.bytes);
         });
     }
