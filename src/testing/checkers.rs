@@ -218,7 +218,7 @@ impl Checkers {
     /// A node sends a message.
     pub(crate) fn sent(&mut self, node: usize, now: Instant, world: Instant, flow: &Flow, message: &[u8]) {
         self.now = Some(world);
-        if message == b"\r\n" {
+        if matches!(message, b"\r\n" | b"\r\n\r\n") {
             return;
         }
         let Some(watch) = self.nodes.get_mut(node) else { return };
@@ -295,6 +295,13 @@ impl Checkers {
         seen.is_some_and(|seen| core::mem::replace(&mut seen.compared, document) != document)
     }
 
+    /// A node moves to another address.
+    pub(crate) fn moved(&mut self, node: usize) {
+        if let Some(watch) = self.nodes.get_mut(node) {
+            watch.loses_answers();
+        }
+    }
+
     /// A node's endpoint has got this time: none that is earlier counts for it.
     pub(crate) fn has_seen(&mut self, node: usize, now: Instant) {
         if let Some(watch) = self.nodes.get_mut(node) {
@@ -315,11 +322,7 @@ impl Checkers {
         self.model.restarted(node, store);
         let Some(watch) = self.nodes.get_mut(node) else { return };
         if store == Store::Intact {
-            for leg in watch.legs.values_mut() {
-                // Nobody will hear the answer to the last NOTIFY: it is sent again.
-                leg.again |= leg.over && watch.sending.get(&leg.latest).is_some_and(|s| s.open || s.cut);
-            }
-            watch.sending.values_mut().for_each(|sending| sending.open = false);
+            watch.loses_answers();
             return;
         }
         // What was said goes on to bind, whatever is remembered of it.
@@ -352,6 +355,15 @@ impl Watch {
 
     fn is_open(sending: &Sending, now: Instant) -> bool {
         sending.open && !sending.abandoned && now + sending.waited < sending.sent + TIMER_F
+    }
+
+    /// Nobody will hear the answers to what is open: it is said again in new
+    /// requests, and so is the last NOTIFY.
+    fn loses_answers(&mut self) {
+        for leg in self.legs.values_mut() {
+            leg.again |= leg.over && self.sending.get(&leg.latest).is_some_and(|s| s.open || s.cut);
+        }
+        self.sending.values_mut().for_each(|sending| sending.open = false);
     }
 
     /// How long a message may have waited that leaves now: its transaction, and

@@ -116,6 +116,51 @@ fn cseq_rises_over_restarts_whose_clock_was_set_back() {
     assert_eq!(fate(false), None);
 }
 
+/// What was there before a move is there after it, on either side, and a
+/// snapshot from before the move does not bring it back to where it was.
+#[test]
+fn a_node_that_moves_goes_on() {
+    for node in [0, 1] {
+        let mut world = world(1, true, DOOR);
+        world.run_for(secs(10));
+        world.save(node);
+        world.rehome(node, "10.0.1.9:5060".parse().unwrap());
+        for _ in 0..2 {
+            world.run_for(secs(100));
+            world.command(0, |_, endpoint, now| {
+                let door = endpoint.resources().next().unwrap();
+                endpoint.set_state(now, door, Body::new("text/plain", now.to_string())).unwrap();
+            });
+            world.run_for(secs(40));
+            world.check_documents(Duration::ZERO, false);
+            world.check_nodes();
+            assert_sound(&world);
+            world.crash(node, Store::Stale, secs(1));
+        }
+        assert_eq!(world.figures().states, 2);
+        world.heal();
+        world.run_for(secs(100));
+        assert_sound(&world);
+        assert_eq!(world.nodes[0].endpoint().unwrap().watchers().count(), 1);
+    }
+}
+
+#[test]
+fn a_connection_without_pongs_is_given_up() {
+    let mut world = world(1, true, "sip:door@10.0.0.1;transport=tcp");
+    world.run_for(secs(1));
+    let first = world.nodes[1].streams.clone();
+    world.ping(1, 0, Some(secs(20)));
+    world.run_for(secs(100));
+    assert_eq!((first.len(), &world.nodes[1].streams), (1, &first));
+    world.wall(0, 1, false, secs(50));
+    world.run_for(secs(40));
+    assert!(!world.nodes[1].streams.contains(&first[0]));
+    world.run_for(secs(200));
+    assert_sound(&world);
+    assert_eq!(world.nodes[0].endpoint().unwrap().watchers().count(), 1);
+}
+
 /// A command and a clock that jumps concern all subscriptions at once.
 #[test]
 fn outputs_are_bounded_for_each_object() {

@@ -301,6 +301,15 @@ fn one_in_flight() {
         rig.waits(40);
         late(rig, false);
     });
+    // Who moved says anew what was open.
+    stays_sound(|rig| {
+        rig.sends(WATCHER, &subscribe(3, ";tag=wn", 600));
+        rig.checkers.moved(WATCHER);
+        rig.sends(WATCHER, &subscribe(4, ";tag=wn", 600));
+        rig.sends(NOTIFIER, &notify(3, "terminated", ""));
+        rig.checkers.moved(NOTIFIER);
+        rig.sends(NOTIFIER, &notify(4, "terminated", ""));
+    });
     // INT-10: a refresh's NOTIFY replaces the one before, which is not sent again.
     let refreshed = |rig: &mut Rig| {
         rig.passes(NOTIFIER, &notify(3, "active;expires=600", "c"));
@@ -358,7 +367,11 @@ fn cseq_back() {
 #[test]
 fn well_formed() {
     breaks(Invariant::WellFormed, |rig| rig.sends(NOTIFIER, "NOTIFY sip:w@10.0.0.2 SIP/2.0\r\n\r\n"));
-    stays_sound(|rig| rig.sends(NOTIFIER, "\r\n"));
+    // A pong and a ping (RFC 5626 section 4.4.1).
+    stays_sound(|rig| {
+        rig.sends(NOTIFIER, "\r\n");
+        rig.sends(WATCHER, "\r\n\r\n");
+    });
 }
 
 #[test]

@@ -126,7 +126,14 @@ impl Hub {
                 idle = false;
                 outputs = outputs.saturating_add(1);
                 transmit.append_body(&mut head);
-                self.transmit(node, &mut endpoint, at, now, transmit.flow, &head);
+                let gone = transmit.flow.stream.is_none() && transmit.flow.local != node.blueprint.address;
+                if gone {
+                    // The socket is closed from which it should leave.
+                    self.checkers.sent(at, now, self.now, &transmit.flow, &head);
+                    endpoint.handle_transmit_failed(now, transmit.id);
+                } else {
+                    self.transmit(node, &mut endpoint, at, now, transmit.flow, &head);
+                }
                 head.clear();
             }
             self.head = head;
