@@ -31,6 +31,7 @@ pub(super) struct Keeper {
     /// A missing pong means that the flow has failed.
     pub(super) expect: bool,
     pub(super) ping_at: Instant,
+    /// Until when a pong is awaited; where none was promised, until the next ping.
     pub(super) pong_by: Option<Instant>,
 }
 
@@ -123,11 +124,14 @@ impl Core {
         }
     }
 
-    pub(super) fn pong(&mut self, slot: u32) {
-        if let Some(keeper) = self.connections.at_mut(slot).and_then(|connection| connection.keeper.as_deref_mut()) {
-            keeper.pong_by = None;
+    /// A lone CRLF has come: whether it was an awaited pong.
+    pub(super) fn pong(&mut self, slot: u32) -> bool {
+        let keeper = self.connections.at_mut(slot).and_then(|connection| connection.keeper.as_deref_mut());
+        let awaited = keeper.and_then(|keeper| keeper.pong_by.take()).is_some();
+        if awaited {
             self.arm_keeper(slot);
         }
+        awaited
     }
 
     pub(super) fn next_keep_alive(&self) -> Option<Instant> {
@@ -152,6 +156,9 @@ impl Core {
         let unfinished = connection.framer.as_ref().is_some_and(|framer| framer.waiting_since().is_some());
         let heard = connection.framer.as_ref().and_then(|framer| framer.last_activity());
         let Some(keeper) = connection.keeper.as_deref_mut() else { return };
+        if keeper.pong_by.is_some_and(|by| by <= now) && !keeper.expect {
+            keeper.pong_by = None;
+        }
         if keeper.pong_by.is_some_and(|by| by <= now) {
             // It may stand behind a message that is being received.
             match heard.map(|at| at.saturating_add(PONG)).filter(|until| unfinished && *until > now) {
@@ -162,8 +169,12 @@ impl Core {
         if keeper.ping_at <= now {
             keeper.ping_at = next(now, keeper.interval, &mut self.entropy);
             if !blocked {
-                if keeper.expect && keeper.pong_by.is_none() {
-                    keeper.pong_by = Some(now.saturating_add(PONG));
+                if keeper.pong_by.is_none() {
+                    keeper.pong_by = Some(if keeper.expect { now.saturating_add(PONG) } else { keeper.ping_at });
+                }
+                // A CRLF from before is not to make a ping of the pong.
+                if let Some(framer) = connection.framer.as_deref_mut() {
+                    framer.end_ping();
                 }
                 let mut ping = self.buffer();
                 ping.extend_from_slice(b"\r\n\r\n");

@@ -168,8 +168,10 @@ impl Endpoint {
                     self.core.queue_raw(flow, pong, false);
                 }
                 Ok(Some(Frame::Pong)) => {
-                    if let Some(slot) = slot {
-                        self.core.pong(slot);
+                    // Two CRLFs together are a ping, even where a pong is awaited.
+                    let alone = !framer.pending().starts_with(b"\r");
+                    if alone && slot.is_some_and(|slot| self.core.pong(slot)) {
+                        framer.end_ping();
                     }
                 }
                 Err(lost) => break Some(lost),

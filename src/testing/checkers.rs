@@ -22,6 +22,8 @@ struct Sending {
     dialog: u64,
     sent: Instant,
     stream: Option<StreamId>,
+    /// How long it may have waited before it left.
+    waited: Duration,
     open: bool,
     /// Its connection closed before the answer came.
     cut: bool,
@@ -102,6 +104,8 @@ struct Watch {
     /// its branch, and when it left.
     unanswered: BTreeMap<u64, (u64, Instant)>,
     came: Vec<Came>,
+    /// Until which time of the world a connection takes nothing.
+    blocked: BTreeMap<StreamId, Instant>,
     /// Damaged messages have come.
     damaged: bool,
     ticks: u64,
@@ -165,8 +169,8 @@ impl Checkers {
                 }
             }
             if let Some(leg) = again.and_then(|dialog| watch.legs.get_mut(&dialog)) {
-                // What is damaged may have been dropped, and a restart says it again.
-                leg.again |= (facts.status >= 300 || mangled) && facts.cseq_method == b"NOTIFY";
+                // What is damaged, be it the method in CSeq, may have been dropped, and a restart says it again.
+                leg.again |= facts.status >= 300 || mangled;
             }
         } else if facts.is(b"SUBSCRIBE") {
             let now = watch.now.unwrap_or(now);
@@ -198,15 +202,23 @@ impl Checkers {
     /// A connection of a node is closed: what was open on it has failed.
     pub(crate) fn stream_closed(&mut self, node: usize, stream: StreamId) {
         let Some(watch) = self.nodes.get_mut(node) else { return };
+        watch.blocked.remove(&stream);
         for sending in watch.sending.values_mut().filter(|sending| sending.stream == Some(stream)) {
             sending.cut |= core::mem::replace(&mut sending.open, false);
+        }
+    }
+
+    /// A connection of a node takes nothing until then (world time).
+    pub(crate) fn blocked(&mut self, node: usize, stream: StreamId, until: Instant) {
+        if let Some(watch) = self.nodes.get_mut(node) {
+            watch.blocked.insert(stream, until);
         }
     }
 
     /// A node sends a message.
     pub(crate) fn sent(&mut self, node: usize, now: Instant, world: Instant, flow: &Flow, message: &[u8]) {
         self.now = Some(world);
-        if message == b"\r\n" {
+        if matches!(message, b"\r\n" | b"\r\n\r\n") {
             return;
         }
         let Some(watch) = self.nodes.get_mut(node) else { return };
@@ -221,7 +233,7 @@ impl Checkers {
             return;
         };
         let broken = match facts.status {
-            0 => watch.request(now, flow, &facts, message),
+            0 => watch.request(now, world, flow, &facts, message),
             _ => watch.response(&facts),
         };
         if facts.is(b"NOTIFY") {
@@ -283,6 +295,13 @@ impl Checkers {
         seen.is_some_and(|seen| core::mem::replace(&mut seen.compared, document) != document)
     }
 
+    /// A node moves to another address.
+    pub(crate) fn moved(&mut self, node: usize) {
+        if let Some(watch) = self.nodes.get_mut(node) {
+            watch.loses_answers();
+        }
+    }
+
     /// A node's endpoint has got this time: none that is earlier counts for it.
     pub(crate) fn has_seen(&mut self, node: usize, now: Instant) {
         if let Some(watch) = self.nodes.get_mut(node) {
@@ -303,11 +322,7 @@ impl Checkers {
         self.model.restarted(node, store);
         let Some(watch) = self.nodes.get_mut(node) else { return };
         if store == Store::Intact {
-            for leg in watch.legs.values_mut() {
-                // Nobody will hear the answer to the last NOTIFY: it is sent again.
-                leg.again |= leg.over && watch.sending.get(&leg.latest).is_some_and(|s| s.open || s.cut);
-            }
-            watch.sending.values_mut().for_each(|sending| sending.open = false);
+            watch.loses_answers();
             return;
         }
         // What was said goes on to bind, whatever is remembered of it.
@@ -339,12 +354,36 @@ impl Watch {
     }
 
     fn is_open(sending: &Sending, now: Instant) -> bool {
-        // The transaction began before its first message left: a connection had to be opened.
-        let slack = Duration::from_secs(if sending.stream.is_some() { 20 } else { 6 });
-        sending.open && !sending.abandoned && now + slack < sending.sent + TIMER_F
+        sending.open && !sending.abandoned && now + sending.waited < sending.sent + TIMER_F
     }
 
-    fn request(&mut self, now: Instant, flow: &Flow, facts: &Facts<'_>, message: &[u8]) -> Option<(Invariant, String)> {
+    /// Nobody will hear the answers to what is open: it is said again in new
+    /// requests, and so is the last NOTIFY.
+    fn loses_answers(&mut self) {
+        for leg in self.legs.values_mut() {
+            leg.again |= leg.over && self.sending.get(&leg.latest).is_some_and(|s| s.open || s.cut);
+        }
+        self.sending.values_mut().for_each(|sending| sending.open = false);
+    }
+
+    /// How long a message may have waited that leaves now: its transaction, and
+    /// with it Timer F, begins before a connection is opened or takes it (RFC 3261
+    /// section 17.1.2.2).
+    fn wait(&self, world: Instant, stream: Option<StreamId>) -> Duration {
+        let Some(stream) = stream else { return Duration::from_secs(6) };
+        // One that was blocked may be blocked again before all that waits has left.
+        let was_blocked = self.blocked.get(&stream).is_some_and(|until| world < *until + TIMER_F);
+        if was_blocked { TIMER_F } else { Duration::from_secs(20) }
+    }
+
+    fn request(
+        &mut self,
+        now: Instant,
+        world: Instant,
+        flow: &Flow,
+        facts: &Facts<'_>,
+        message: &[u8],
+    ) -> Option<(Invariant, String)> {
         let branch = key(&[facts.branch]);
         let bytes = key(&[message]);
         let line = || {
@@ -409,8 +448,9 @@ impl Watch {
         leg.latest = branch;
         leg.notified = self.ticks;
         let stream = flow.stream;
-        self.sending
-            .insert(branch, Sending { dialog, sent: now, stream, open: true, cut: false, abandoned: false, bytes });
+        let waited = self.wait(world, stream);
+        let sending = Sending { dialog, sent: now, stream, waited, open: true, cut: false, abandoned: false, bytes };
+        self.sending.insert(branch, sending);
         broken
     }
 

@@ -80,14 +80,23 @@ struct Held {
     slack: Duration,
 }
 
+/// What a NOTIFY told, as it came.
+#[derive(Debug, Clone, Copy)]
+struct Came {
+    told: Told,
+    expires: Option<u32>,
+    /// Over a connection: its answer may wait there long after it was taken.
+    stream: bool,
+}
+
 /// What one node must believe.
 #[derive(Debug, Clone, Default)]
 struct Beliefs {
     /// By Call-ID and tags, the node's own tag first.
     granted: BTreeMap<u64, Granted>,
     held: BTreeMap<u64, Held>,
-    /// NOTIFYs that came, by dialog and CSeq: their state and their time.
-    came: BTreeMap<(u64, u32), (Told, Option<u32>)>,
+    /// NOTIFYs that came and wait for their answer, by dialog and CSeq.
+    came: BTreeMap<(u64, u32), Came>,
     /// Nothing is claimed before: a damaged message was delivered.
     unsure_until: Option<Instant>,
     /// It came back with an older memory, of which the wire said nothing since.
@@ -131,7 +140,8 @@ impl Model {
         let own = key(&[facts.call_id, facts.to_tag, facts.from_tag]);
         let answered = key(&[facts.call_id, facts.from_tag, facts.to_tag]);
         if facts.is(b"NOTIFY") {
-            beliefs.came.insert((own, facts.cseq), (Told::read(facts), facts.state_expires()));
+            let came = Came { told: Told::read(facts), expires: facts.state_expires(), stream };
+            beliefs.came.insert((own, facts.cseq), came);
             if let Some(held) = beliefs.held.get_mut(&own).filter(|_| stream) {
                 held.slack = STREAM;
             }
@@ -183,8 +193,9 @@ impl Model {
                 granted.until = until;
             }
             granted.slack = granted.slack.max(slack);
-        } else if facts.answers(b"NOTIFY") && facts.status < 300 {
-            let (told, expires) = beliefs.came.remove(&(answered, facts.cseq))?;
+        } else if facts.answers(b"NOTIFY") {
+            let came = beliefs.came.remove(&(answered, facts.cseq));
+            let Came { told, expires, .. } = came.filter(|_| facts.status < 300)?;
             let nothing = Held { cseq: 0, told, notified: None, answered: None, heard: now, slack };
             let held = beliefs.held.entry(answered).or_insert(nothing);
             // A late answer to a NOTIFY that came twice tells nothing new.
@@ -258,8 +269,9 @@ impl Model {
         }
         for id in endpoint.subscriptions() {
             let Ok(info) = endpoint.subscription(id) else { continue };
-            let Some(held) = dialog(id.as_u64()).and_then(|dialog| beliefs.held.get(&dialog)) else { continue };
-            if info.retry_at.is_some() {
+            let Some(dialog) = dialog(id.as_u64()) else { continue };
+            let Some(held) = beliefs.held.get(&dialog) else { continue };
+            if info.retry_at.is_some() || beliefs.is_answering(dialog, held) {
                 continue;
             }
             compared = compared.saturating_add(1);
@@ -337,6 +349,12 @@ impl Held {
 }
 
 impl Beliefs {
+    /// Whether a later NOTIFY than the model counts may have been taken, its
+    /// answer waiting for room on its connection.
+    fn is_answering(&self, dialog: u64, held: &Held) -> bool {
+        self.came.range((dialog, held.cseq.saturating_add(1))..=(dialog, u32::MAX)).any(|(_, came)| came.stream)
+    }
+
     /// Drops what can be compared with nothing any more.
     fn forget(&mut self, now: Instant) {
         self.granted.retain(|_, granted| now < granted.until + MEMORY);

@@ -95,6 +95,8 @@ pub enum Fault {
     CrashLost,
     /// A datagram to a node that is down.
     Down,
+    /// A node that moved to another address.
+    Move,
     /// A clock that stood still.
     ClockStall,
     /// A clock set forward.
@@ -120,7 +122,7 @@ pub enum Fault {
 
 impl Fault {
     /// All kinds, in the order of their counters.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Loss,
         Self::Burst,
         Self::Duplicate,
@@ -139,6 +141,7 @@ impl Fault {
         Self::CrashTruncated,
         Self::CrashLost,
         Self::Down,
+        Self::Move,
         Self::ClockStall,
         Self::ClockForward,
         Self::ClockBack,
@@ -322,6 +325,24 @@ impl Network {
     pub(crate) fn last_trouble(&self, a: IpAddr, b: IpAddr) -> Instant {
         let pairs = [(a.min(b), a.max(b)), (a, a), (b, b)];
         pairs.iter().filter_map(|pair| self.trouble.get(pair)).copied().max().unwrap_or(Instant::ZERO)
+    }
+
+    /// Who was at `from` is at `to` now, and so is what went wrong with it.
+    pub(crate) fn moved(&mut self, from: IpAddr, to: IpAddr) {
+        for times in [&mut self.trouble, &mut self.damage] {
+            let there = |ip| if ip == from { to } else { ip };
+            let old = times.iter().filter(|((a, b), _)| *a == from || *b == from);
+            let new: Vec<_> = old.map(|((a, b), at)| ((there(*a), there(*b)), *at)).collect();
+            for ((a, b), at) in new {
+                let since = times.entry((a.min(b), a.max(b))).or_insert(at);
+                *since = at.max(*since);
+            }
+        }
+    }
+
+    /// Whether it is behind an address translator.
+    pub(crate) fn has_nat(&self, inside: SocketAddr) -> bool {
+        self.nats.iter().any(|nat| nat.inside == inside)
     }
 
     /// When a message between them was last damaged.

@@ -67,7 +67,7 @@ impl Blueprint {
         endpoint
     }
 
-    fn add_locals(&self, endpoint: &mut Endpoint) {
+    pub(crate) fn add_locals(&self, endpoint: &mut Endpoint) {
         let advertised = self.advertised.map(HostPort::from);
         // The address of a blueprint is a plain one, which cannot be refused.
         let _ = endpoint.add_local(Transport::Udp, self.address, advertised, None);
@@ -99,15 +99,17 @@ pub enum Store {
 pub(crate) struct Saved {
     bytes: Vec<u8>,
     pub(crate) at: Instant,
+    /// The address that it had.
+    address: SocketAddr,
 }
 
 impl Saved {
     /// The snapshot of an endpoint as it is, written in steps of a few records.
-    pub(crate) fn of(endpoint: &Endpoint, now: Instant, world: Instant) -> Self {
+    pub(crate) fn of(endpoint: &Endpoint, address: SocketAddr, now: Instant, world: Instant) -> Self {
         let mut bytes = Vec::new();
         let mut writer = endpoint.snapshot(now, 16);
         while writer.step(endpoint, &mut bytes) == Progress::More {}
-        Self { bytes, at: world }
+        Self { bytes, at: world, address }
     }
 
     /// The same with its end missing, or with a bit turned over.
@@ -133,6 +135,10 @@ impl Saved {
         let restart = Restart::Fresh(rng.seed());
         let mut endpoint = Endpoint::restore(config, packages, &self.bytes, now, world - self.at, &restart).ok()?;
         blueprint.add_locals(&mut endpoint);
+        if self.address != blueprint.address {
+            // It was added just now.
+            let _ = endpoint.rehome(now, self.address, blueprint.address);
+        }
         Some(endpoint)
     }
 }
@@ -222,6 +228,12 @@ pub struct Node<A> {
     pub(crate) lively: Instant,
     /// When a transmission was last withheld.
     pub(crate) withheld: Option<Instant>,
+    /// It was told to ping.
+    pub(crate) pings: bool,
+    /// Where it was at first.
+    pub(crate) home: SocketAddr,
+    /// Subscriptions, watchers and undecided SUBSCRIBEs before the latest input.
+    pub(crate) objects: u32,
 }
 
 impl<A> Node<A> {

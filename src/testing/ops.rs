@@ -139,10 +139,26 @@ pub enum Op {
     },
     /// The network becomes as bad as this.
     Weather(Faults),
+    /// A node moves to another address.
+    Move {
+        /// Which node.
+        node: u8,
+        /// To which of its places; the first is its home.
+        place: u8,
+    },
+    /// A node pings along one of its connections.
+    Ping {
+        /// Which node.
+        node: u8,
+        /// Which of its connections.
+        nth: u8,
+        /// At most so far apart; `None` ends it.
+        interval: Option<Duration>,
+    },
 }
 
 /// How many kinds of operations there are.
-const KINDS: usize = 15;
+const KINDS: usize = 17;
 
 /// How often each kind is drawn; a swarm leaves some out altogether.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,7 +166,7 @@ pub struct Weights([u16; KINDS]);
 
 impl Default for Weights {
     fn default() -> Self {
-        Self([14, 6, 4, 30, 5, 6, 3, 1, 5, 5, 5, 4, 2, 4, 6])
+        Self([14, 6, 4, 30, 5, 6, 3, 1, 5, 5, 5, 4, 2, 4, 6, 2, 3])
     }
 }
 
@@ -291,6 +307,11 @@ impl Step {
             12 => Op::Rebind { node },
             13 => Op::Cut { node, nth },
             14 => Op::Weather(weather(bytes, true)),
+            15 => Op::Move { node, place: nth },
+            16 => {
+                let interval = (below(bytes, 4) > 0).then(|| Duration::from_secs(u64::from(below(bytes, 120))));
+                Op::Ping { node, nth, interval }
+            }
             _ => {
                 let expires = one_of(bytes, &EXPIRES, 60);
                 Op::Subscribe { node, target: nth, expires, auto: below(bytes, 4) > 0 }

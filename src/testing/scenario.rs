@@ -112,6 +112,13 @@ const PROXY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 100
 /// The host of the first rude peer.
 const PEERS: u8 = 110;
 
+/// Where a node may be.
+const PLACES: u8 = 3;
+
+fn host(node: usize) -> u8 {
+    u8::try_from(node).unwrap_or(0).saturating_add(1)
+}
+
 fn address(host: u8) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, host)), 5060)
 }
@@ -249,6 +256,11 @@ impl Scenario {
             Op::Rebind { node } => world.rebind(pick(node)),
             Op::Cut { node, nth } => world.cut_stream(pick(node), usize::from(nth)),
             Op::Weather(faults) => world.set_faults(faults),
+            Op::Move { node, place } => {
+                let to = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, place % PLACES, host(pick(node)))), 5060);
+                world.rehome(pick(node), to);
+            }
+            Op::Ping { node, nth, interval } => world.ping(pick(node), usize::from(nth), interval),
             Op::Subscribe { node, target, .. } => {
                 let at = usize::from(target).checked_rem(targets.len()).unwrap_or(0);
                 let target = targets.get(at).map_or("", String::as_str);

@@ -147,7 +147,9 @@ impl<A: Application> World<A> {
         let Some(endpoint) = self.nodes.get(at).and_then(|node| node.endpoint()) else { return };
         let (subscriptions, watchers, _, incoming) = endpoint.agent().counts();
         let (clients, servers) = endpoint.transactions();
-        let timer = endpoint.next_timer();
+        // A connection that is kept open has a timer of its own.
+        let pings = self.nodes.get(at).is_some_and(|node| node.pings);
+        let timer = endpoint.next_timer().filter(|_| !pings);
         if [subscriptions, watchers, incoming, clients, servers] == [0; 5] && timer.is_none() {
             return;
         }

@@ -95,6 +95,18 @@ impl Streams {
         Some(Flow::stream(Transport::Tcp, place.local, place.remote, Self::id(stream, side)))
     }
 
+    pub(crate) fn local(&self, stream: u64, side: usize) -> Option<SocketAddr> {
+        self.list.get(&stream)?.sides.get(side).map(|side| side.local)
+    }
+
+    /// A stream as a node sees it; one to itself it sees from both sides.
+    pub(crate) fn flows(&self, stream: u64, node: usize) -> Vec<Flow> {
+        let found = self.list.get(&stream).filter(|stream| !stream.cut);
+        let sides = found.into_iter().flat_map(|found| found.sides.iter().enumerate());
+        let own = sides.filter(|(_, side)| side.node == node && side.open);
+        own.map(|(at, side)| Flow::stream(Transport::Tcp, side.local, side.remote, Self::id(stream, at))).collect()
+    }
+
     pub(crate) fn node_of(&self, stream: u64, side: usize) -> Option<usize> {
         self.list.get(&stream)?.sides.get(side).map(|side| side.node)
     }

@@ -116,6 +116,76 @@ fn cseq_rises_over_restarts_whose_clock_was_set_back() {
     assert_eq!(fate(false), None);
 }
 
+/// What was there before a move is there after it, on either side, and a
+/// snapshot from before the move does not bring it back to where it was.
+#[test]
+fn a_node_that_moves_goes_on() {
+    for node in [0, 1] {
+        let mut world = world(1, true, DOOR);
+        world.run_for(secs(10));
+        world.save(node);
+        world.rehome(node, "10.0.1.9:5060".parse().unwrap());
+        for _ in 0..2 {
+            world.run_for(secs(100));
+            world.command(0, |_, endpoint, now| {
+                let door = endpoint.resources().next().unwrap();
+                endpoint.set_state(now, door, Body::new("text/plain", now.to_string())).unwrap();
+            });
+            world.run_for(secs(40));
+            world.check_documents(Duration::ZERO, false);
+            world.check_nodes();
+            assert_sound(&world);
+            world.crash(node, Store::Stale, secs(1));
+        }
+        assert_eq!(world.figures().states, 2);
+        world.heal();
+        world.run_for(secs(100));
+        assert_sound(&world);
+        assert_eq!(world.nodes[0].endpoint().unwrap().watchers().count(), 1);
+    }
+}
+
+#[test]
+fn a_connection_without_pongs_is_given_up() {
+    let mut world = world(1, true, "sip:door@10.0.0.1;transport=tcp");
+    world.run_for(secs(1));
+    let first = world.nodes[1].streams.clone();
+    world.ping(1, 0, Some(secs(20)));
+    world.run_for(secs(100));
+    assert_eq!((first.len(), &world.nodes[1].streams), (1, &first));
+    world.wall(0, 1, false, secs(50));
+    world.run_for(secs(40));
+    assert!(!world.nodes[1].streams.contains(&first[0]));
+    world.run_for(secs(200));
+    assert_sound(&world);
+    assert_eq!(world.nodes[0].endpoint().unwrap().watchers().count(), 1);
+}
+
+/// A command and a clock that jumps concern all subscriptions at once.
+#[test]
+fn outputs_are_bounded_for_each_object() {
+    let mut world = world(1, true, DOOR);
+    for _ in 0..100 {
+        let request = Subscribe::new(DOOR, "x").unwrap();
+        world.command(1, |_, endpoint, now| endpoint.subscribe(now, request).unwrap());
+        world.run_for(secs(1));
+    }
+    world.set_clock(1, Fault::ClockForward, secs(3550));
+    world.run_for(secs(10));
+    assert_sound(&world);
+    let subscriptions = |world: &World<App>| world.node(1).unwrap().endpoint().unwrap().subscriptions().count();
+    assert_eq!(subscriptions(&world), 101);
+    world.command(1, |_, endpoint, now| {
+        let ids: alloc::vec::Vec<_> = endpoint.subscriptions().collect();
+        for id in ids {
+            endpoint.unsubscribe(now, id, crate::Scope::This).unwrap();
+        }
+    });
+    world.run_for(secs(40));
+    assert_sound(&world);
+    assert_eq!(subscriptions(&world), 0);
+}
+
 #[test]
 fn the_same_seed_gives_the_same_run_and_another_seed_another() {
     let trace = |seed| Scenario::new(seed, secs(1800)).run(false).figures;

@@ -1,6 +1,7 @@
 //! The world: nodes, a network between them, and one clock that jumps from
 //! event to event.
 
+mod faults;
 mod hub;
 
 use alloc::boxed::Box;
@@ -19,17 +20,30 @@ use super::facts::{mix, mix_bytes};
 use super::invariant::{Invariant, Violation};
 use super::log::{Frame, Log};
 use super::net::{Datagram, Fault, FaultCounts, Faults, Network};
-use super::node::{Application, Blueprint, Clock, Node, Saved, Store};
+use super::node::{Application, Blueprint, Clock, Node, Store};
 use super::rng::Rng;
 use super::streams::{Chunk, Streams};
 use crate::io::{Answer, ConnectFailure, ConnectId, ResolveFailure};
 use crate::wire::Transport;
 use crate::{Endpoint, Event, Flow, Instant, Io, QuestionKind};
 
-/// Messages and events that one input may cause, watchers aside.
+/// Messages and events that one input may cause, whatever there is.
 const OUTPUTS_PER_INPUT: u32 = 64;
+/// The same for each object that it may concern.
+const OUTPUTS_PER_OBJECT: u32 = 4;
 /// Wake-ups that may follow each other at one moment.
 const MAX_SPINS: u32 = 64;
+
+/// Whose doing an input is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// What a peer sends concerns the dialogs of one request; the application may
+    /// tell all watchers of it.
+    Peer,
+    /// Time, a connection, or a command may concern everything there is: a clock
+    /// that jumps makes all subscriptions due at once.
+    Own,
+}
 
 /// Something that is going to happen.
 #[derive(Debug)]
@@ -188,6 +202,8 @@ impl<A: Application> World<A> {
         self.hub.checkers.add_node();
         let endpoint = blueprint.build(&mut self.hub.rng, now);
         self.nodes.push(Node {
+            pings: false,
+            home: blueprint.address,
             name: name.to_string(),
             app,
             blueprint,
@@ -202,6 +218,7 @@ impl<A: Application> World<A> {
             touched: now,
             lively: now,
             withheld: None,
+            objects: 0,
         });
         if let Some(node) = self.nodes.get_mut(at) {
             self.hub.start(node, at, endpoint, Store::None);
@@ -279,7 +296,7 @@ impl<A: Application> World<A> {
         node.lively = self.hub.now;
         self.hub.checkers.now = Some(self.hub.now);
         self.hub.figures.events = self.hub.figures.events.saturating_add(1);
-        self.hub.drain(node, at);
+        self.hub.drain(node, at, Cause::Own);
         Some(result)
     }
 
@@ -327,14 +344,16 @@ impl<A: Application> World<A> {
             Item::Datagram(datagram) => self.arrive(&datagram),
             Item::Restart { node } => self.restart(node),
             Item::ConnectFailed { node: at, connect, why } => {
-                self.input(at, |node, endpoint, now| {
+                self.input(at, Cause::Own, |node, endpoint, now| {
                     node.connects.retain(|known| *known != connect);
                     let _ = endpoint.handle_connect_failed(now, connect, why);
                 });
             }
             Item::Opened { stream, side, connect } => {
                 let Some(at) = self.hub.streams.node_of(stream, side) else { return };
-                let up = self.nodes.get(at).is_some_and(|node| node.endpoint.is_some());
+                let ip = self.hub.streams.local(stream, side).map(|local| local.ip());
+                let here = |node: &Node<A>| node.endpoint.is_some() && Some(node.address().ip()) == ip;
+                let up = self.nodes.get(at).is_some_and(here);
                 let flow = if up { self.hub.streams.open(stream, side) } else { None };
                 let Some(flow) = flow else {
                     self.hub.cut(stream, Duration::ZERO);
@@ -345,7 +364,7 @@ impl<A: Application> World<A> {
                     return;
                 };
                 let mut refused = false;
-                self.input(at, |node, endpoint, now| {
+                self.input(at, Cause::Own, |node, endpoint, now| {
                     node.connects.retain(|known| Some(*known) != connect);
                     refused = endpoint.handle_stream_opened(now, connect, flow).is_err();
                     if !refused {
@@ -364,35 +383,35 @@ impl<A: Application> World<A> {
                 for message in &messages {
                     self.hub.checkers.delivered(at, now, message, false, true);
                 }
-                self.input(at, |_, endpoint, now| {
+                self.input(at, Cause::Peer, |_, endpoint, now| {
                     let _ = endpoint.handle_stream(now, id, &chunk.bytes);
                 });
             }
             Item::Closed { stream, side } => {
                 let Some((at, id)) = self.hub.streams.close(stream, side) else { return };
                 self.hub.checkers.stream_closed(at, id);
-                self.input(at, |node, endpoint, now| {
+                self.input(at, Cause::Own, |node, endpoint, now| {
                     node.streams.retain(|known| *known != stream);
                     let _ = endpoint.handle_stream_closed(now, id);
                 });
             }
             Item::Writable { stream, side } => {
                 let Some((at, id)) = self.hub.streams.unblock(stream, side) else { return };
-                self.input(at, |_, endpoint, now| {
+                self.input(at, Cause::Own, |_, endpoint, now| {
                     let _ = endpoint.set_writable(now, id, true);
                 });
             }
         }
     }
 
-    fn input(&mut self, at: usize, with: impl FnOnce(&mut Node<A>, &mut Endpoint, Instant)) {
+    fn input(&mut self, at: usize, cause: Cause, with: impl FnOnce(&mut Node<A>, &mut Endpoint, Instant)) {
         let Some(node) = self.nodes.get_mut(at) else { return };
         let Some(mut endpoint) = node.endpoint.take() else { return };
         let now = node.clock.read(self.hub.now);
         with(node, &mut endpoint, now);
         node.lively = self.hub.now;
         node.endpoint = Some(endpoint);
-        self.hub.drain(node, at);
+        self.hub.drain(node, at, cause);
     }
 
     fn arrive(&mut self, datagram: &Datagram) {
@@ -409,143 +428,8 @@ impl<A: Application> World<A> {
         }
         let now = node.clock.read(self.hub.now);
         self.hub.checkers.delivered(at, now, &datagram.bytes, datagram.mangled, false);
-        self.input(at, |_, endpoint, now| {
+        self.input(at, Cause::Peer, |_, endpoint, now| {
             let _ = endpoint.handle_message(now, Flow::udp(datagram.to, datagram.from), &datagram.bytes);
         });
-    }
-
-    // ---- faults that are commands -----------------------------------------
-
-    /// Stores a node's endpoint, for a later [`Store::Stale`].
-    pub fn save(&mut self, node: usize) {
-        if let Some(node) = self.nodes.get_mut(node)
-            && let Some(endpoint) = &node.endpoint
-        {
-            node.saved = Some(Saved::of(endpoint, node.clock.read(self.hub.now), self.hub.now));
-        }
-    }
-
-    /// A node's endpoint is gone at once; it comes back after `down`.
-    pub fn crash(&mut self, node: usize, store: Store, down: Duration) {
-        let now = self.hub.now;
-        let at = node;
-        let Some(node) = self.nodes.get_mut(at) else { return };
-        let Some(endpoint) = node.endpoint.take() else { return };
-        let local = node.clock.read(now);
-        let saved = match store {
-            Store::Intact => Some(Saved::of(&endpoint, local, now)),
-            Store::Truncated => Some(Saved::of(&endpoint, local, now).spoil(&mut self.hub.rng)),
-            Store::Stale => node.saved.clone(),
-            _ => None,
-        };
-        let store = if store == Store::Stale && saved.is_none() { Store::Lost } else { store };
-        let fault = match store {
-            Store::Intact => Fault::CrashIntact,
-            Store::Stale => Fault::CrashStale,
-            Store::Truncated => Fault::CrashTruncated,
-            Store::Lost | Store::None => Fault::CrashLost,
-        };
-        node.pending = Some((store, saved));
-        node.wake = None;
-        let ip = node.blueprint.address.ip();
-        self.hub.net.harm(now + down, fault, ip, ip);
-        for stream in core::mem::take(&mut node.streams) {
-            self.hub.cut(stream, Duration::ZERO);
-        }
-        node.connects.clear();
-        self.hub.later(now + down, Item::Restart { node: at });
-    }
-
-    fn restart(&mut self, at: usize) {
-        let Some(node) = self.nodes.get_mut(at) else { return };
-        let Some((store, saved)) = node.pending.take() else { return };
-        let now = node.clock.read(self.hub.now);
-        let restored = saved.and_then(|saved| saved.restore(&node.blueprint, &mut self.hub.rng, now, self.hub.now));
-        self.hub.checkers.restarted(at, store);
-        self.hub.checkers.begins(at, now);
-        self.hub.figures.restarts = self.hub.figures.restarts.saturating_add(1);
-        let detail = match (store, restored.is_some()) {
-            (Store::Truncated, true) => "a spoiled snapshot was believed",
-            (Store::Intact | Store::Stale, false) => "a sound snapshot was refused",
-            _ => "",
-        };
-        if !detail.is_empty() {
-            self.hub.checkers.fail(Invariant::Restored, self.hub.now, at, detail.to_string());
-        }
-        let endpoint = restored.unwrap_or_else(|| node.blueprint.build(&mut self.hub.rng, now));
-        self.hub.start(node, at, endpoint, store);
-        // CSeq numbers have leapt: an older snapshot would fall short of them ([`Restart::Fresh`]).
-        if node.saved.take().is_some() {
-            self.save(at);
-        }
-    }
-
-    /// Sets a node's clock, and counts it as the fault that it is.
-    pub fn set_clock(&mut self, node: usize, fault: Fault, by: Duration) {
-        let now = self.hub.now;
-        let at = node;
-        let Some(node) = self.nodes.get_mut(at) else { return };
-        if let Some(endpoint) = &node.endpoint {
-            self.hub.checkers.has_seen(at, endpoint.latest());
-        }
-        let over = match fault {
-            Fault::ClockStall => {
-                node.clock.stall(now, now + by);
-                now + by
-            }
-            Fault::ClockForward => {
-                node.clock.forward(by);
-                now
-            }
-            Fault::ClockBack => {
-                node.clock.back(now, by);
-                node.clock.caught_up(now)
-            }
-            _ => return,
-        };
-        let ip = node.blueprint.address.ip();
-        self.hub.net.harm(over, fault, ip, ip);
-        self.hub.arm(node);
-    }
-
-    /// A wall between two nodes, or in one direction only.
-    pub fn wall(&mut self, from: usize, to: usize, both: bool, time: Duration) {
-        let address = |node: usize| self.nodes.get(node).map(|node| node.blueprint.address.ip());
-        if let (Some(from), Some(to)) = (address(from), address(to)) {
-            self.hub.net.wall(self.hub.now, from, to, both, self.hub.now + time);
-        }
-    }
-
-    /// Cuts one of the open streams of a node.
-    pub fn cut_stream(&mut self, node: usize, nth: usize) {
-        let Some(node) = self.nodes.get(node) else { return };
-        let at = nth.checked_rem(node.streams.len()).unwrap_or(0);
-        if let Some(stream) = node.streams.get(at).copied() {
-            let ip = node.blueprint.address.ip();
-            self.hub.net.harm(self.hub.now, Fault::Cut, ip, ip);
-            self.hub.cut(stream, self.hub.net.faults.latency);
-        }
-    }
-
-    /// The translator before a node forgets its mapping.
-    pub fn rebind(&mut self, node: usize) {
-        if let Some(address) = self.nodes.get(node).map(|node| node.blueprint.address) {
-            self.hub.net.rebind(address);
-        }
-    }
-
-    /// From now on nothing goes wrong any more: walls fall, late copies are
-    /// lost, actors behave.
-    pub fn heal(&mut self) {
-        self.hub.net.heal();
-        for actor in &mut self.hub.actors {
-            actor.calm();
-        }
-        self.hub.queue.retain(|due| !matches!(&due.item, Item::Datagram(d) if d.replayed));
-    }
-
-    /// Reports a broken rule.
-    pub fn fail(&mut self, invariant: Invariant, node: usize, detail: String) {
-        self.hub.checkers.fail(invariant, self.hub.now, node, detail);
     }
 }

@@ -233,6 +233,13 @@ impl Framer {
         matches!(self.state, State::Boundary { half_ping: true })
     }
 
+    /// The CRLF before was whole by itself: what follows is no second half of a ping.
+    pub(crate) const fn end_ping(&mut self) {
+        if let State::Boundary { half_ping } = &mut self.state {
+            *half_ping = false;
+        }
+    }
+
     /// A framer that goes on where another one stopped.
     pub(crate) fn resume(limits: FramerLimits, half_ping: bool, pending: &[u8], times: [Option<Instant>; 2]) -> Self {
         let [last_activity, message_since] = times;

@@ -100,6 +100,47 @@ fn a_missing_pong_is_a_failed_flow_for_all_that_depended_on_it() {
 
 /// Covers: 5626-4.4.1-1
 #[test]
+fn every_pong_counts_however_many_came_before() {
+    for keep_alive in [KeepAlive::Send, KeepAlive::Expect] {
+        let mut kit = kit(keep_alive);
+        let (flow, sent) = connected(&mut kit);
+        establish_on(&mut kit, flow, &sent, "");
+        kit.events.clear();
+        // A CRLF of no meaning comes before.
+        pong(&mut kit);
+        for _ in 0..6 {
+            next_ping(&mut kit, 121);
+            pong(&mut kit);
+            assert!(kit.run_millis(11_000).is_empty());
+        }
+        assert!(kit.io().is_empty(), "{keep_alive:?}");
+    }
+}
+
+/// Covers: 5626-4.4.1-1
+#[test]
+fn the_peer_may_ping_while_its_pong_is_awaited() {
+    for chunks in [&["\r\n\r\n", "\r\n"][..], &["\r\n", "\r\n\r\n"], &["\r\n\r", "\n\r\n"], &["\r\n\r\n\r\n"]] {
+        let mut kit = kit(KeepAlive::Expect);
+        let (flow, sent) = connected(&mut kit);
+        establish_on(&mut kit, flow, &sent, "");
+        kit.events.clear();
+        for _ in 0..3 {
+            next_ping(&mut kit, 121);
+            let mut answers = Vec::new();
+            for chunk in chunks {
+                kit.endpoint.handle_stream(kit.now, StreamId(7), chunk.as_bytes()).unwrap();
+                answers.extend(kit.drain());
+            }
+            assert_eq!(answers.iter().map(|sent| &sent.bytes[..]).collect::<Vec<_>>(), [b"\r\n"], "{chunks:?}");
+            assert!(kit.run_millis(11_000).is_empty());
+        }
+        assert!(kit.io().is_empty(), "{chunks:?}");
+    }
+}
+
+/// Covers: 5626-4.4.1-1
+#[test]
 fn a_pong_may_stand_behind_a_message_that_is_being_received() {
     let mut kit = kit(KeepAlive::Expect);
     let (flow, sent) = connected(&mut kit);

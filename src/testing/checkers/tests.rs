@@ -235,6 +235,18 @@ fn nothing_after_the_end() {
         rig.tells(WATCHER, &body);
         rig.passes(WATCHER, &subscribe(3, ";tag=wn", 600));
     });
+    // Nor after a restart, if it was answered.
+    let restarts = |rig: &mut Rig, answer: &str, mangled: bool| {
+        rig.passes(NOTIFIER, &notify(3, "terminated;reason=timeout", ""));
+        rig.checkers.delivered(NOTIFIER, rig.now, answer.as_bytes(), mangled, false);
+        rig.checkers.restarted(NOTIFIER, Store::Intact);
+        rig.sends(NOTIFIER, &notify(4, "terminated;reason=timeout", ""));
+    };
+    breaks(Invariant::NothingAfterEnd, |rig| restarts(rig, &answer(3), false));
+    // An answer whose damage leaves the branch alone may have been dropped (RFC 3261 section 17.1.3).
+    for damaged in [answer(3), answer(3).replace("3 NOTIFY", "3 NO\u{2}IFY"), answer(3).replace("CSeq: 3", "CSeq: x")] {
+        stays_sound(|rig| restarts(rig, &damaged, true));
+    }
     // A retransmission of the last word is none.
     stays_sound(|rig| {
         rig.passes(NOTIFIER, &notify(3, "terminated;reason=timeout", ""));
@@ -271,6 +283,32 @@ fn one_in_flight() {
         rig.sends(WATCHER, &subscribe(3, ";tag=wn", 600));
         rig.waits(1);
         rig.sends(WATCHER, &subscribe(4, ";tag=wn", 600));
+    });
+    // What waits for a connection may have failed by the time that it leaves (Timer F).
+    let late = |rig: &mut Rig, blocked: bool| {
+        rig.stream = Some(StreamId(2));
+        if blocked {
+            rig.checkers.blocked(WATCHER, StreamId(2), rig.now);
+        }
+        rig.sends(WATCHER, &subscribe(3, ";tag=wn", 600));
+        rig.waits(8);
+        rig.sends(WATCHER, &subscribe(4, ";tag=wn", 600));
+    };
+    breaks(Invariant::OneInFlight, |rig| late(rig, false));
+    stays_sound(|rig| late(rig, true));
+    breaks(Invariant::OneInFlight, |rig| {
+        rig.checkers.blocked(WATCHER, StreamId(2), rig.now);
+        rig.waits(40);
+        late(rig, false);
+    });
+    // Who moved says anew what was open.
+    stays_sound(|rig| {
+        rig.sends(WATCHER, &subscribe(3, ";tag=wn", 600));
+        rig.checkers.moved(WATCHER);
+        rig.sends(WATCHER, &subscribe(4, ";tag=wn", 600));
+        rig.sends(NOTIFIER, &notify(3, "terminated", ""));
+        rig.checkers.moved(NOTIFIER);
+        rig.sends(NOTIFIER, &notify(4, "terminated", ""));
     });
     // INT-10: a refresh's NOTIFY replaces the one before, which is not sent again.
     let refreshed = |rig: &mut Rig| {
@@ -329,7 +367,11 @@ fn cseq_back() {
 #[test]
 fn well_formed() {
     breaks(Invariant::WellFormed, |rig| rig.sends(NOTIFIER, "NOTIFY sip:w@10.0.0.2 SIP/2.0\r\n\r\n"));
-    stays_sound(|rig| rig.sends(NOTIFIER, "\r\n"));
+    // A pong and a ping (RFC 5626 section 4.4.1).
+    stays_sound(|rig| {
+        rig.sends(NOTIFIER, "\r\n");
+        rig.sends(WATCHER, "\r\n\r\n");
+    });
 }
 
 #[test]

@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 
 use super::*;
 use crate::wire::Transport;
-use crate::{Authentication, Config, Decision, Event, Flow, Packages, ResourceKey, Seed};
+use crate::{Authentication, Config, Decision, Event, Flow, Packages, ResourceKey, Seed, Subscribe};
 
 const FROM: &str = "From: <sip:ann@192.0.2.1>;tag=a\r\nTo: <sip:bob@192.0.2.2>;tag=b\r\n";
 const BACK: &str = "From: <sip:bob@192.0.2.2>;tag=b\r\nTo: <sip:ann@192.0.2.1>;tag=a\r\n";
@@ -76,6 +76,24 @@ fn notifier() -> Endpoint {
     }
     while bob.poll_transmit(now, &mut Vec::new()).is_some() {}
     bob
+}
+
+/// A subscriber whose first NOTIFY told it that it is active for 600 s.
+fn subscriber() -> Endpoint {
+    let (mut ann, now, mut sent) = (endpoint(), Instant::from_secs(100), Vec::new());
+    let _ = ann.subscribe(now, Subscribe::new("sip:bob@192.0.2.3", "presence").unwrap()).unwrap();
+    let _ = ann.poll_transmit(now, &mut sent).unwrap();
+    let asked = Facts::read(&sent).unwrap();
+    let [tag, id] = [asked.from_tag, asked.call_id].map(|text| String::from_utf8_lossy(text).into_owned());
+    let told = format!(
+        "NOTIFY sip:bob@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.3;branch=z9hG4bKn\r\nMax-Forwards: 70\r\n\
+         From: <sip:bob@192.0.2.3>;tag=b\r\nTo: <sip:bob@192.0.2.2>;tag={tag}\r\nCall-ID: {id}\r\n\
+         CSeq: 2 NOTIFY\r\nContact: <sip:bob@192.0.2.3>\r\nEvent: presence\r\n\
+         Subscription-State: active;expires=600\r\nContent-Length: 0\r\n\r\n"
+    );
+    let flow = Flow::udp("192.0.2.2:5060".parse().unwrap(), "192.0.2.3:5060".parse().unwrap());
+    let _ = ann.handle_message(now, flow, told.as_bytes());
+    ann
 }
 
 #[test]
@@ -152,6 +170,19 @@ fn what_a_subscriber_must_believe() {
     rig.delivered(&notify(2, "terminated"));
     assert_eq!(rig.sent(&taken(2, 200)), None);
     assert!(!held(&rig).allows(subscriber::State::NotifyWait, None, Some(now)));
+    // The answer to a NOTIFY may wait for its connection, while what it told is believed.
+    let ann = subscriber();
+    for (stream, sound) in [(false, false), (true, true)] {
+        let mut rig = self::rig();
+        rig.delivered(&accepted(600));
+        rig.delivered(&notify(1, "pending;expires=600"));
+        assert_eq!(rig.sent(&taken(1, 200)), None);
+        let active = notify(2, "active;expires=600");
+        rig.0.delivered(0, now, &Facts::read(active.as_bytes()).unwrap(), false, stream);
+        assert_eq!(rig.compare(&ann).is_ok(), sound);
+        assert_eq!(rig.sent(&taken(2, 200)), None);
+        assert_eq!(rig.compare(&ann), Ok(1));
+    }
     // What was refused tells nothing.
     rig.delivered(&notify(3, "active;expires=50"));
     assert_eq!(rig.sent(&taken(3, 481)), None);

@@ -183,7 +183,8 @@ fn restored() {
         (Store::Truncated, true, true),
     ] {
         let mut world = three();
-        let saved = Saved::of(world.nodes[0].endpoint().unwrap(), world.hub.now, world.hub.now);
+        let saved =
+            Saved::of(world.nodes[0].endpoint().unwrap(), world.nodes[0].address(), world.hub.now, world.hub.now);
         let saved = if sound { saved } else { saved.spoil(&mut Rng::new(4)) };
         world.crash(0, Store::Intact, secs(1));
         world.nodes[0].pending = Some((store, Some(saved)));

@@ -7,6 +7,12 @@ use crate::Gone;
 /// From the last retransmission of a NOTIFY to its Timer F.
 const NOTIFY_SLACK: Duration = Duration::from_secs(5);
 
+/// What an endpoint may have something to say about.
+fn objects(endpoint: &Endpoint) -> u32 {
+    let (subscriptions, watchers, _, incoming) = endpoint.agent().counts();
+    subscriptions.saturating_add(watchers).saturating_add(incoming)
+}
+
 impl Hub {
     /// Where the actors are that pass on what others say.
     pub(crate) fn relays(&self) -> impl Iterator<Item = IpAddr> {
@@ -64,10 +70,11 @@ impl Hub {
         store: Store,
     ) {
         let now = node.clock.read(self.now);
+        node.objects = objects(&endpoint);
         node.app.start(&mut endpoint, now, store);
         node.endpoint = Some(Box::new(endpoint));
         node.touched = self.now;
-        self.drain(node, at);
+        self.drain(node, at, Cause::Own);
     }
 
     /// Plans the node's next wake-up.
@@ -93,7 +100,7 @@ impl Hub {
         if hears {
             endpoint.handle_timeout(now);
         }
-        self.drain(node, at);
+        self.drain(node, at, Cause::Own);
         // A clock that was set back shows less than the endpoint has seen: no claim then.
         let Some(endpoint) = node.endpoint.as_ref() else { return };
         if let Some(next) = endpoint.poll_timeout()
@@ -105,8 +112,8 @@ impl Hub {
         }
     }
 
-    /// Takes everything that a node's endpoint has to say.
-    pub(super) fn drain<A: Application>(&mut self, node: &mut Node<A>, at: usize) {
+    /// Takes everything that a node's endpoint has to say to an input.
+    pub(super) fn drain<A: Application>(&mut self, node: &mut Node<A>, at: usize, cause: Cause) {
         let now = node.clock.read(self.now);
         let Some(mut endpoint) = node.endpoint.take() else { return };
         let withheld = endpoint.stats().withheld;
@@ -119,7 +126,14 @@ impl Hub {
                 idle = false;
                 outputs = outputs.saturating_add(1);
                 transmit.append_body(&mut head);
-                self.transmit(node, &mut endpoint, at, now, transmit.flow, &head);
+                let gone = transmit.flow.stream.is_none() && transmit.flow.local != node.blueprint.address;
+                if gone {
+                    // The socket is closed from which it should leave.
+                    self.checkers.sent(at, now, self.now, &transmit.flow, &head);
+                    endpoint.handle_transmit_failed(now, transmit.id);
+                } else {
+                    self.transmit(node, &mut endpoint, at, now, transmit.flow, &head);
+                }
                 head.clear();
             }
             self.head = head;
@@ -157,8 +171,11 @@ impl Hub {
         if subscriptions > 0 || watchers > 0 || incoming > 0 {
             node.lively = self.now;
         }
-        if outputs > OUTPUTS_PER_INPUT.saturating_add(watchers.saturating_mul(4)) {
-            self.checkers.fail(Invariant::OutputsBounded, self.now, at, alloc::format!("{outputs} outputs"));
+        let before = core::mem::replace(&mut node.objects, objects(&endpoint));
+        let concerned = if cause == Cause::Own { watchers.max(before) } else { watchers };
+        if outputs > OUTPUTS_PER_INPUT.saturating_add(concerned.saturating_mul(OUTPUTS_PER_OBJECT)) {
+            let detail = alloc::format!("{outputs} outputs for {concerned} objects");
+            self.checkers.fail(Invariant::OutputsBounded, self.now, at, detail);
         }
         node.endpoint = Some(endpoint);
         self.arm(node);
@@ -190,6 +207,7 @@ impl Hub {
         if self.net.rng().chance(faults.block) {
             let until = self.now + self.net.rng().within(Duration::from_secs(20));
             self.net.harm(until, Fault::Blocked, a, b);
+            self.checkers.blocked(at, stream, until);
             if let Some((number, side)) = self.streams.block(stream) {
                 let _ = endpoint.set_writable(now, stream, false);
                 self.later(until, Item::Writable { stream: number, side });
