@@ -35,6 +35,7 @@ impl<'a> Identity<'a> {
         if let Some(branch) = self.via.branch()
             && self.via.has_cookie()
         {
+            out.reserve(branch.len().saturating_add(method.len()).saturating_add(64));
             out.push(3);
             push(out, branch);
             push_host(out, &self.via);
@@ -42,9 +43,12 @@ impl<'a> Identity<'a> {
             return;
         }
         // RFC 2543 peers.
+        let tags = [self.to.tag(), self.from.tag()];
+        let texts = [self.uri, self.call_id, self.via.as_bytes(), method].into_iter().chain(tags.into_iter().flatten());
+        out.reserve(texts.fold(64usize, |size, text| size.saturating_add(text.len())));
         out.push(2);
         push(out, self.uri);
-        for tag in [self.to.tag(), self.from.tag()] {
+        for tag in tags {
             out.push(u8::from(tag.is_some()));
             push(out, tag.unwrap_or_default());
         }
@@ -57,7 +61,9 @@ impl<'a> Identity<'a> {
     /// Appends what two copies of one request have in common that came along
     /// different ways.
     pub(super) fn merge_key(&self, out: &mut Vec<u8>) {
-        push(out, self.from.tag().unwrap_or_default());
+        let tag = self.from.tag().unwrap_or_default();
+        out.reserve_exact(tag.len().saturating_add(self.call_id.len()).saturating_add(64));
+        push(out, tag);
         push(out, self.call_id);
         out.extend_from_slice(&self.cseq.number.to_be_bytes());
         push(out, self.cseq.method.as_bytes());

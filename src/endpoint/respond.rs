@@ -158,10 +158,19 @@ impl Response<'_> {
         Self { status, reason: None, to_tag: None, dialog_forming: false, fields: &[], server: None, body_len: 0 }
     }
 
+    /// As many bytes as the head has at most.
+    fn room(&self, marks: &Marks) -> usize {
+        let copied = if self.dialog_forming { marks.routes_end } else { marks.ids_end };
+        let texts = [self.reason.map_or(60, str::len), self.server.map_or(0, str::len), self.fields.len()];
+        // Status line, tag, Server, Content-Length: their names and line breaks.
+        texts.into_iter().fold(copied.saturating_sub(marks.start).saturating_add(120), usize::saturating_add)
+    }
+
     /// Appends the head. Returns where in `out` the added tag stands.
     pub(super) fn write(&self, lines: &[u8], marks: &Marks, out: &mut Vec<u8>) -> core::ops::Range<usize> {
         let part = |from: usize, to: usize| lines.get(from..to).unwrap_or_default();
         let start = out.len();
+        out.reserve_exact(self.room(marks));
         HeadWriter::new(out).status_line(self.status, self.reason);
         out.extend_from_slice(part(marks.start, marks.to_end));
         let mut tag_at = out.len()..out.len();
