@@ -44,6 +44,12 @@ impl Watcher {
 }
 
 impl Agent {
+    /// Our tag in a watcher's dialog.
+    #[cfg(feature = "testing")]
+    pub(crate) fn tag_of(&self, id: crate::WatcherId) -> Option<[u8; crate::entropy::MINTED_LEN]> {
+        self.watchers.get(id.0).map(|watcher| watcher.tag().text())
+    }
+
     /// The watchers of the dialog with our tag `name`, one as a rule.
     pub(super) fn members(&self, name: Name) -> Members {
         if let Some(members) = self.shares.get(&name) {

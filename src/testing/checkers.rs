@@ -64,7 +64,7 @@ struct Came {
     dialog: u64,
     reverse: u64,
     attempt: u64,
-    own_tag: u64,
+    notifier_tag: u64,
     cseq: u32,
     body: u64,
     /// It was damaged: what it says is anybody's guess.
@@ -76,8 +76,8 @@ struct Came {
 struct Seen {
     dialog: Option<u64>,
     notifier: Option<usize>,
-    /// The node's own tag in that dialog.
-    own_tag: u64,
+    /// The notifier's tag in that dialog.
+    notifier_tag: u64,
     cseq: u32,
     over: bool,
     /// The dialog as the notifier sees it.
@@ -141,11 +141,11 @@ impl Checkers {
         }
     }
 
-    /// Who notifies a subscription, the node's own tag in its dialog, and the
+    /// Who notifies a subscription, the notifier's tag in its dialog, and the
     /// dialog as the notifier sees it.
     pub(crate) fn path(&self, node: usize, subscription: u64) -> Option<(usize, u64, u64)> {
         let seen = self.nodes.get(node)?.seen.get(&subscription)?;
-        Some((seen.notifier?, seen.own_tag, seen.reverse))
+        Some((seen.notifier?, seen.notifier_tag, seen.reverse))
     }
 
     /// A message reaches a node.
@@ -191,7 +191,7 @@ impl Checkers {
                 dialog: key(&[facts.call_id, facts.to_tag, facts.from_tag]),
                 reverse: key(&[facts.call_id, facts.from_tag, facts.to_tag]),
                 attempt: key(&[facts.call_id, facts.to_tag]),
-                own_tag: key(&[facts.to_tag]),
+                notifier_tag: key(&[facts.from_tag]),
                 cseq: facts.cseq,
                 body: key(&[facts.body]),
                 mangled,
@@ -530,7 +530,7 @@ impl Watch {
                 seen.dialog = Some(came.dialog);
                 seen.reverse = came.reverse;
                 seen.cseq = *cseq;
-                seen.own_tag = came.own_tag;
+                seen.notifier_tag = came.notifier_tag;
                 seen.notifier = notifiers.get(&came.reverse).copied();
                 if *state == SubscriptionState::Terminated {
                     self.legs.entry(came.dialog).or_default().over = true;

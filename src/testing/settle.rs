@@ -91,10 +91,10 @@ impl<A: Application> World<A> {
         if info.state != subscriber::State::Active && !pending || info.retry_at.is_some() {
             return None;
         }
-        let (notifier, own_tag, dialog) = self.hub.checkers.path(node, id.as_u64())?;
+        let (notifier, tag, dialog) = self.hub.checkers.path(node, id.as_u64())?;
         let touched = self.touched_if_quiet(node, notifier, throttle, settled)?;
         let other = self.nodes.get(notifier)?.endpoint()?;
-        let (published, unknown) = match watched_with(other, own_tag) {
+        let (published, unknown) = match watched_with(other, tag) {
             Some((resource, view)) => (other.state(resource, view), false),
             // It has had the time to find out.
             None if settled && !pending => (None, true),
@@ -174,13 +174,12 @@ impl<A: Application> World<A> {
     }
 }
 
-/// The resource, and the view of it, that an active watcher with this tag is told.
+/// The resource, and the view of it, that the active watcher is told to whose
+/// dialog the notifier gave this tag: a subscriber's tag may have two.
 fn watched_with(endpoint: &Endpoint, tag: u64) -> Option<(ResourceId, crate::View)> {
     endpoint.watchers().find_map(|id| {
-        let info = endpoint.watcher(id).ok()?;
-        let at = info.from.windows(5).rposition(|w| w == b";tag=")?;
-        let own = info.from.get(at.saturating_add(5)..)?;
-        let own = own.split(|b| *b == b';').next()?;
-        (key(&[own]) == tag && info.state == notifier::State::Active).then_some((info.resource, info.view))
+        let own = endpoint.agent().tag_of(id)?;
+        let info = endpoint.watcher(id).ok().filter(|_| key(&[&own]) == tag)?;
+        (info.state == notifier::State::Active).then_some((info.resource, info.view))
     })
 }

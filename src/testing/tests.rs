@@ -5,7 +5,7 @@ use alloc::string::ToString;
 use core::time::Duration;
 
 use super::*;
-use crate::package::Opaque;
+use crate::package::{Forking, Opaque};
 use crate::{Body, Config, Decision, Endpoint, Event, Instant, Packages, Reason, ResourceKey, StreamId, Subscribe};
 
 mod doctored;
@@ -39,7 +39,7 @@ fn secs(n: u64) -> Duration {
 /// Node 0 has the door, node 1 watches it.
 fn world(seed: u64, accepts: bool, uri: &str) -> World<App> {
     let mut packages = Packages::new();
-    packages.register(Opaque::new("x").with_rate(Duration::ZERO)).unwrap();
+    packages.register(Opaque::new("x").with_rate(Duration::ZERO).with_forking(Forking::All)).unwrap();
     let mut world = World::new(seed);
     for at in 1..=2 {
         let config =

@@ -157,6 +157,34 @@ fn lost_state_of_a_subscription_that_nobody_serves() {
     assert_eq!(broken(&world), Some(Invariant::LostState), "{:?}", world.violation());
 }
 
+/// A SUBSCRIBE that comes again after a restart makes a second dialog: what that
+/// one is told is not held against the first, which is over.
+#[test]
+fn a_dialog_is_not_taken_for_its_twin() {
+    let mut world = world(1, true, DOOR);
+    world.run_for(secs(1));
+    world.keep_log();
+    subscribe(&mut world, 1, DOOR);
+    world.run_for(secs(1));
+    let asked = world.log().unwrap().frames.remove(0);
+    world.crash(0, Store::Lost, secs(1));
+    world.run_for(secs(2));
+    world.hub.checkers.delivered(0, world.hub.now, &asked.bytes, false, false);
+    world.command(0, |_, endpoint, now| {
+        let _ = endpoint.handle_message(now, crate::Flow::udp(asked.to, asked.from), &asked.bytes);
+    });
+    world.run_for(secs(1));
+    open_the_door(&mut world);
+    world.run_for(secs(60));
+    let endpoint = world.nodes[1].endpoint().unwrap();
+    let documents = endpoint.subscriptions().map(|id| endpoint.subscription(id).unwrap().document.unwrap().clone());
+    let documents: Vec<_> = documents.map(|document| document.data).collect();
+    assert_eq!(documents, [&b"shut"[..], b"shut", b"open"]);
+    world.check_documents(Duration::ZERO, false);
+    assert_sound(&world);
+    assert_eq!(world.figures().compared, 1);
+}
+
 #[test]
 fn a_black_hole_delays_nobody() {
     let fate = |late: fn(&mut Datagram) -> Duration| {
