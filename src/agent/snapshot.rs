@@ -12,6 +12,8 @@ mod records;
 mod restore;
 mod sweeps;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod transfer;
 
 pub(crate) use changes::Changes;

@@ -7,6 +7,8 @@
 mod commands;
 mod digest;
 mod records;
+#[cfg(test)]
+mod tests;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;

@@ -29,8 +29,9 @@ use crate::error::RestoreError;
 pub(crate) const SNAPSHOT: &[u8; 8] = b"SIPEVSNP";
 /// What the record of one object begins with.
 pub(crate) const RECORD: &[u8; 8] = b"SIPEVREC";
-/// The number of the form; raised with every change to it.
-const VERSION: u16 = 2;
+/// The number of the form; raised with every change to it, which the tests
+/// named `form` notice.
+pub(crate) const VERSION: u16 = 2;
 const HEAD_LEN: usize = 10;
 /// The length of the whole, and the checksum of all before it.
 const TAIL_LEN: usize = 16;

@@ -117,3 +117,28 @@ impl Get for Subscription {
         })
     }
 }
+
+#[cfg(test)]
+impl Subscription {
+    /// With another value in each field, and no NOTIFY open.
+    pub(crate) fn with_all_fields() -> Self {
+        let at = Instant::from_secs;
+        Self {
+            deadline: at(2_001),
+            give_up: Some(at(2_002)),
+            throttle: Some(at(2_003)),
+            retry: Some(at(2_004)),
+            retry_after: Some(5),
+            min_interval_millis: 6,
+            seq: 7,
+            state: State::Pending,
+            decision: Grant::Pending,
+            open: Open::None,
+            end: Ending::Transport,
+            reason: ReasonCode::Invariant,
+            gone: Gone::ToTell,
+            failures: 8,
+            flags: Flags(0x29),
+        }
+    }
+}

@@ -154,3 +154,35 @@ impl Get for Subscription {
         })
     }
 }
+
+#[cfg(test)]
+impl Subscription {
+    /// With another value in each field, and nothing in flight.
+    pub(crate) fn with_all_fields() -> Self {
+        let at = |seconds| Some(crate::Instant::from_secs(seconds));
+        Self {
+            deadline: at(2_001),
+            timer_n: at(2_002),
+            fork_window: at(2_003),
+            refresh_at: at(2_004),
+            last_sent: at(905),
+            asked: 6,
+            sent: 7,
+            default_expires: 8,
+            floor_millis: 9,
+            granted: 10,
+            received: 11,
+            retry_after: Some(12),
+            jitter: 13,
+            status: 414,
+            news: 15,
+            state: State::Active,
+            ending: Ending::Confirmed,
+            reason: crate::machine::ReasonCode::Giveup,
+            failures: 17,
+            in_flight: None,
+            want: Some(Kind::Refresh),
+            flags: Flags::from_bits(0x512),
+        }
+    }
+}
