@@ -132,7 +132,7 @@ fn refusals_of_all_kinds_in_turn() {
         ("401 Unauthorized", "WWW-Authenticate: Digest realm=\"x\", nonce=\"n#\", stale=true, qop=\"auth\"\r\n"),
         ("407 Proxy", "Proxy-Authenticate: Digest realm=\"y#\", nonce=\"n#\", qop=\"auth\"\r\n"),
         ("302 Moved", "Contact: <sip:b#@198.51.100.7:5080>\r\n"),
-        ("423 Too Brief", "Min-Expires: 9#\r\n"),
+        ("423 Too Brief", "Min-Expires: 90#\r\n"),
     ];
     let mut state = 1u32;
     let mut random = move || {
