@@ -150,6 +150,8 @@ impl Agent {
         if out.abandon_open
             && let Some(open) = watcher.open.take()
         {
+            // What it was challenged for says nothing of the next one.
+            watcher.trial = None;
             self.abandoned.push_back(RequestId { subject: Subject::Watcher(id), seq: open });
         }
         let watcher = self.watchers.at_mut(slot)?;

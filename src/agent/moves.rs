@@ -235,6 +235,7 @@ impl Agent {
         let Some(record) = self.subscriptions.get_mut(id) else { return };
         record.destination = next;
         if let Some(seq) = record.open.take() {
+            record.trial = None;
             self.abandoned.push_back(RequestId { subject: Subject::Subscription(id), seq });
             record.machine.handle_subscribe_result(now, SubscribeResult::Retrying, &timers);
         } else if record.machine.state() == State::NotifyWait {
@@ -279,6 +280,7 @@ impl Agent {
         let Some(watcher) = self.watchers.get_mut(id) else { return };
         match watcher.open.take() {
             Some(seq) => {
+                watcher.trial = None;
                 self.abandoned.push_back(RequestId { subject: Subject::Watcher(id), seq });
                 watcher.machine.handle_notify_result(now, seq, NotifyResult::Retry);
             }

@@ -82,6 +82,8 @@ impl Agent {
 
     pub(super) fn trial_over(&mut self, _whose: Subject) {}
 
+    pub(super) fn trial_moves(&mut self, _whose: Subject) {}
+
     pub(super) fn take_info<V: MessageView + ?Sized>(&mut self, _whose: Subject, _message: &V) {}
 
     pub(super) fn forget_call(&mut self, _call_id: &[u8]) {}

@@ -371,7 +371,6 @@ impl Agent {
             SubscribeEffect::TooBrief => result,
             _ if status.is_provisional() => result,
             _ => {
-                self.trial_over(whose);
                 let elsewhere = match effect {
                     SubscribeEffect::Redirect => self.redirected(whose, status, message),
                     SubscribeEffect::Accepted | SubscribeEffect::NoNotify => false,
@@ -381,6 +380,10 @@ impl Agent {
                         code < 600 && !final_here && self.next_stop(whose)
                     }
                 };
+                match elsewhere {
+                    true => self.trial_moves(whose),
+                    false => self.trial_over(whose),
+                }
                 if elsewhere { SubscribeResult::Retrying } else { result }
             }
         };
@@ -430,7 +433,6 @@ impl Agent {
         let Some(record) = self.subscriptions.get_mut(id) else { return };
         record.open = None;
         record.last_retry_after = None;
-        record.trial = None;
         let whose = Subject::Subscription(id);
         let result = match why {
             // As good as a 408 or 503 of that one address (3261-8.1.3.1-1).
@@ -438,7 +440,10 @@ impl Agent {
             Failure::Timeout => SubscribeResult::TimedOut,
             Failure::Transport | Failure::Unresolved => SubscribeResult::TransportFailed,
         };
-        if result != SubscribeResult::Retrying {
+        if result == SubscribeResult::Retrying {
+            self.trial_moves(whose);
+        } else {
+            self.trial_over(whose);
             self.detour_over(whose);
         }
         let Some(record) = self.subscriptions.get_mut(id) else { return };

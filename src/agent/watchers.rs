@@ -336,6 +336,9 @@ impl Agent {
             if let Some(watcher) = self.watchers.at_mut(slot).filter(|w| w.open_numbered) {
                 watcher.numbered = watcher.numbered.saturating_sub(1);
             }
+            if effect != NotifyEffect::Challenge {
+                self.trial_moves(whose);
+            }
             self.finish_notify(now, slot, seq, NotifyResult::Retry);
             return;
         }
@@ -364,6 +367,7 @@ impl Agent {
         self.forget_destination(slot);
         if let Some(id) = self.watchers.id_at(slot) {
             if self.next_stop(Subject::Watcher(id)) {
+                self.trial_moves(Subject::Watcher(id));
                 return self.finish_notify(now, slot, seq, NotifyResult::Retry);
             }
             self.trial_over(Subject::Watcher(id));

@@ -211,3 +211,29 @@ fn a_proxy_on_the_way_of_notifies_is_answered() {
     );
     assert_eq!(server.endpoint.watchers().count(), 1);
 }
+
+/// An address that a redirection named challenges with the realm that was answered before: it is answered too.
+///
+/// Covers: 3261-22.2-2, 3261-8.1.3.4-1
+#[test]
+fn a_redirected_notify_is_authenticated_where_it_goes() {
+    let mut server = pair().server;
+    server.endpoint.set_credentials(vec![notifier_credentials()]).unwrap();
+    let subscribe = format!(
+        "SUBSCRIBE {BOB} SIP/2.0\r\nVia: SIP/2.0/UDP {CLIENT};branch=z9hG4bKs\r\nMax-Forwards: 70\r\nFrom: <sip:alice@192.0.2.1>;tag=a\r\n\
+         To: <{BOB}>\r\nCall-ID: c\r\nCSeq: 1 SUBSCRIBE\r\nContact: <sip:alice@192.0.2.1>\r\nEvent: presence\r\nContent-Length: 0\r\n\r\n"
+    );
+    server.feed(CLIENT, subscribe.as_bytes());
+    let Some(Event::Subscribe(incoming)) = server.events.pop() else { panic!() };
+    server.endpoint.accept(server.now, incoming, Decision::ACCEPT).unwrap();
+    let first = server.drain().pop().unwrap();
+    let challenge = |nonce| format!("WWW-Authenticate: Digest realm=\"{REALM}\", nonce=\"{nonce}\", qop=\"auth\"\r\n");
+    let second = server.respond(&first, "401 Unauthorized", &challenge("one")).remove(0);
+    let third = server.respond(&second, "302 Moved", "Contact: <sip:x@192.0.2.1>\r\n").remove(0);
+    assert!(is(&third, "NOTIFY sip:x@192.0.2.1 "));
+    let fourth = server.respond(&third, "401 Unauthorized", &challenge("two")).remove(0);
+    assert_eq!(param(field(&fourth, "Authorization").unwrap(), "nonce"), Some("two"));
+    // And refused there it is refused.
+    assert!(server.respond(&fourth, "401 Unauthorized", &challenge("three")).is_empty());
+    assert_eq!(server.endpoint.watchers().count(), 1);
+}

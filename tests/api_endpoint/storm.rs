@@ -88,10 +88,18 @@ const REFUSALS: [(&str, &str); 25] = [
     ("305 Use Proxy", "Contact: <sip:p#@203.0.113.1>\r\n"),
 ];
 
-/// Each request may be repeated for four realms, or go to `Limits::redirects`
+/// One request: three times with credentials, `Limits::redirects` times
+/// elsewhere, and once with a longer Expires.
+const REPEATED: usize = 1 + 3 + 5 + 1;
+
+/// Each request may be repeated with credentials, or go to `Limits::redirects`
 /// other addresses.
 fn bound(status: &str) -> usize {
-    if status.starts_with(['3', '4']) { MOST * 5 } else { MOST }
+    match status.as_bytes()[0] {
+        b'3' => MOST * 6,
+        b'4' => MOST * 4,
+        _ => MOST,
+    }
 }
 
 fn refuse(sent: &Sent, status: &str, fields: &str, number: &mut u32) -> Vec<u8> {
@@ -111,6 +119,52 @@ fn a_first_subscribe_that_is_refused_for_ever() {
         assert!(counts[0] <= 6, "{status} {fields}: {counts:?}");
         assert_eq!(counts[1..], [0; HOURS - 1], "{status} {fields}");
     }
+}
+
+/// Refusals that lead to a repetition each, in any order: what one leads to
+/// does not make room for the others.
+///
+/// Covers: ADV-P22, 3261-22.1-3
+#[test]
+fn refusals_of_all_kinds_in_turn() {
+    let kinds = [
+        ("401 Unauthorized", "WWW-Authenticate: Digest realm=\"x#\", nonce=\"n#\", qop=\"auth\"\r\n"),
+        ("401 Unauthorized", "WWW-Authenticate: Digest realm=\"x\", nonce=\"n#\", stale=true, qop=\"auth\"\r\n"),
+        ("407 Proxy", "Proxy-Authenticate: Digest realm=\"y#\", nonce=\"n#\", qop=\"auth\"\r\n"),
+        ("302 Moved", "Contact: <sip:b#@198.51.100.7:5080>\r\n"),
+        ("423 Too Brief", "Min-Expires: 90#\r\n"),
+    ];
+    let mut state = 1u32;
+    let mut random = move || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 16) as usize
+    };
+    let mut worst = 0;
+    for run in 0..400 {
+        let mut number = 0;
+        // The most that can be had; in turn, from any of them on and in any steps; then by chance.
+        let mut next = |n: u32| match run {
+            0 => kinds[[4, 3, 0, 3, 2, 3, 2, 3, 3][n as usize % 9]],
+            0..25 => kinds[(run + n as usize * (run / 5)) % kinds.len()],
+            _ => kinds[random() % kinds.len()],
+        };
+        let mut answers = |sent: &Sent| {
+            let (status, fields) = next(number);
+            vec![refuse(sent, status, fields, &mut number)]
+        };
+        let mut kit = Kit::new();
+        let first = kit.subscribe(bob());
+        if run % 2 == 0 {
+            let counts = hours(&mut kit, Method::Subscribe, first, &mut answers);
+            assert!(counts[0] <= REPEATED && counts[1..] == [0; HOURS - 1], "{counts:?}");
+            worst = worst.max(counts[0]);
+        } else if run < 50 {
+            establish(&mut kit, &first[0], "");
+            let counts = hours(&mut kit, Method::Subscribe, Vec::new(), &mut answers);
+            assert!(counts.iter().all(|count| *count <= MOST * REPEATED), "{counts:?}");
+        }
+    }
+    assert_eq!(worst, REPEATED, "the bound is reached");
 }
 
 #[test]

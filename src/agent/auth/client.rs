@@ -27,6 +27,8 @@ pub(crate) const MAX_CREDENTIALS: usize = 16;
 /// How often one request is answered for to the far end, which is one, and to
 /// the proxies on the way, which may ask one after the other.
 const ROUNDS: [u8; 2] = [1, 2];
+/// The same in all, wherever it is redirected to meanwhile.
+const MOST_ROUNDS: u8 = 3;
 /// Most bytes of one challenge that are kept while the application is asked.
 const MAX_KEPT: usize = 4_096;
 
@@ -35,6 +37,8 @@ const MAX_KEPT: usize = 4_096;
 pub(crate) struct Trial {
     /// Responses answered, of the far end and of proxies.
     rounds: [u8; 2],
+    /// The same, with those of addresses that it was redirected from.
+    answered: u8,
     tried: SmallVec<[Tried; 1]>,
     asking: Option<Asking>,
     asked: bool,
@@ -149,7 +153,7 @@ impl Agent {
             };
             let subject = Subject::Subscription(id.0);
             // What the application asks for is no loop.
-            trial.rounds = [0; 2];
+            (trial.rounds, trial.answered) = ([0; 2], 0);
             let outcome = self.choose_answers(subject, trial, [lines(false), lines(true)]);
             if outcome.sessions.is_empty() || outcome.refused {
                 trial.asking = Some(asking);
@@ -299,6 +303,7 @@ impl Agent {
         };
         let common = self.auth.credentials.clone();
         let own = own.as_ref().map_or(&[][..], |intent| &intent.more().credentials);
+        let mut new_round = false;
         for (proxy, lines) in [false, true].into_iter().zip(lines) {
             let scope = scope(proxy, &to, &call_id);
             let suitable = |realm: &[u8]| own.iter().chain(common.iter()).find(|c| c.suit(realm));
@@ -308,11 +313,12 @@ impl Agent {
                 continue;
             }
             let round = trial.rounds.iter_mut().zip(ROUNDS).nth(usize::from(proxy));
-            let Some((round, _)) = round.filter(|(round, most)| **round < *most) else {
+            let Some((round, _)) = round.filter(|(round, most)| **round < *most && trial.answered < MOST_ROUNDS) else {
                 outcome.refused = true;
                 continue;
             };
             *round = round.saturating_add(1);
+            new_round = true;
             for (challenge, credentials) in answers {
                 let realm = challenge.realm();
                 let hash = self.entropy.hash(&[&[u8::from(proxy)], &realm]);
@@ -346,6 +352,7 @@ impl Agent {
                 }
             }
         }
+        trial.answered = trial.answered.saturating_add(u8::from(new_round));
         outcome
     }
 
@@ -361,6 +368,14 @@ impl Agent {
     pub(in crate::agent) fn trial_over(&mut self, whose: Subject) {
         if let Some(trial) = self.trial(whose) {
             *trial = None;
+        }
+    }
+
+    /// A request of ours goes to another address, where it may be challenged
+    /// anew.
+    pub(in crate::agent) fn trial_moves(&mut self, whose: Subject) {
+        if let Some(Some(trial)) = self.trial(whose) {
+            **trial = Trial { answered: trial.answered, ..Trial::default() };
         }
     }
 
