@@ -14,19 +14,22 @@ const BLOCK: usize = 64;
 
 type Entry = (Instant, u32);
 
-/// A list in blocks.
+/// Stands behind the last one, so that four children can always be read.
+const END: Entry = (Instant::FAR_FUTURE, NONE);
+
+/// A list in blocks; what is behind its end is `fill`.
 #[derive(Debug, Clone)]
 struct Blocks<T> {
     blocks: Vec<Box<[T; BLOCK]>>,
     len: usize,
+    fill: T,
 }
 
 impl<T: Copy> Blocks<T> {
-    const fn new() -> Self {
-        Self { blocks: Vec::new(), len: 0 }
+    const fn new(fill: T) -> Self {
+        Self { blocks: Vec::new(), len: 0, fill }
     }
 
-    /// Behind the end there is nothing, or what was there before.
     #[inline]
     fn get(&self, at: usize) -> Option<T> {
         self.blocks.get(at / BLOCK)?.get(at % BLOCK).copied()
@@ -39,9 +42,11 @@ impl<T: Copy> Blocks<T> {
 
     #[inline]
     fn push(&mut self, value: T) {
-        match self.get_mut(self.len) {
-            Some(cell) => *cell = value,
-            None => self.blocks.push(Box::new([value; BLOCK])),
+        if self.len / BLOCK == self.blocks.len() {
+            self.blocks.push(Box::new([self.fill; BLOCK]));
+        }
+        if let Some(cell) = self.get_mut(self.len) {
+            *cell = value;
         }
         self.len = self.len.saturating_add(1);
     }
@@ -49,13 +54,14 @@ impl<T: Copy> Blocks<T> {
     #[inline]
     fn pop(&mut self) -> Option<T> {
         let last = self.len.checked_sub(1)?;
-        let value = self.get(last);
+        let fill = self.fill;
+        let value = core::mem::replace(self.get_mut(last)?, fill);
         self.len = last;
         if last % BLOCK == 0 {
             // One empty block is kept, so that nobody at the border allocates each time.
             self.blocks.truncate((last / BLOCK).saturating_add(1));
         }
-        value
+        Some(value)
     }
 }
 
@@ -76,7 +82,7 @@ impl Default for TimerHeap {
 
 impl TimerHeap {
     pub(crate) const fn new() -> Self {
-        Self { heap: Blocks::new(), place: Blocks::new() }
+        Self { heap: Blocks::new(END), place: Blocks::new(NONE) }
     }
 
     #[cfg(test)]
@@ -91,7 +97,7 @@ impl TimerHeap {
 
     /// The earliest deadline and its slot.
     pub(crate) fn peek(&self) -> Option<Entry> {
-        if self.heap.len > ROOT { self.heap.get(ROOT) } else { None }
+        self.heap.get(ROOT).filter(|(_, slot)| *slot != NONE)
     }
 
     /// Arms, moves or (with `None`) disarms the one timer of `slot`.
@@ -174,20 +180,17 @@ impl TimerHeap {
     fn sift_down(&mut self, mut at: usize, entry: Entry) {
         loop {
             let first = at.saturating_mul(4).saturating_sub(8);
-            let mut least = (entry, at);
-            let block = self.heap.blocks.get(first / BLOCK).map_or(&[][..], |block| &block[..]);
-            let children = block.get(first % BLOCK..).and_then(|rest| rest.first_chunk::<4>());
-            let there = self.heap.len.saturating_sub(first);
-            for (child, nth) in children.into_iter().flatten().zip(0..there.min(4)) {
-                if *child < least.0 {
-                    least = (*child, first.saturating_add(nth));
-                }
-            }
-            if least.1 == at {
+            let Some(block) = self.heap.blocks.get(first / BLOCK) else { break };
+            let Some([a, b, c, d]) = block.get(first % BLOCK..).and_then(|rest| rest.first_chunk()) else { break };
+            let one = if b < a { (b, 1) } else { (a, 0) };
+            let other = if d < c { (d, 3) } else { (c, 2) };
+            let (least, nth) = if other.0 < one.0 { other } else { one };
+            if *least >= entry {
                 break;
             }
-            self.put(at, least.0);
-            at = least.1;
+            let least = *least;
+            self.put(at, least);
+            at = first.saturating_add(nth);
         }
         self.put(at, entry);
     }

@@ -1,5 +1,5 @@
-//! A change of state told to 10,000 watchers over UDP, from one thread with a
-//! blocking socket, to 64 addresses that answer at once.
+//! A change of state told to 10,000 watchers over UDP, from one thread with one
+//! socket, to 64 addresses that answer at once.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,12 +9,14 @@ use cpu_time::ThreadTime;
 use sip_events::wire::Transport;
 use sip_events::{Clock, Decision, Endpoint, Event, Flow};
 
-use crate::peer::{self, Ask, field, ok};
+use crate::peer::{self, Ask, ok};
 use crate::{Outcome, PATIENCE, live_bytes, row};
 
 const WATCHERS: u32 = 10_000;
 const ADDRESSES: usize = 64;
 const CHANGES: u32 = 5;
+/// Messages sent before answers are read.
+const BATCH: u32 = 32;
 
 pub fn run() -> Outcome {
     let socket = UdpSocket::bind("127.0.0.1:0")?;
@@ -67,45 +69,54 @@ struct Driver<'a> {
 }
 
 impl Driver<'_> {
-    fn send(&mut self) -> Outcome {
+    /// Sends a few messages, so that their answers fit into the socket until
+    /// they are read; whether there were any.
+    fn send(&mut self) -> Result<bool, Box<dyn std::error::Error>> {
         let now = self.clock.convert(Now::now());
-        while let Some(transmit) = self.endpoint.poll_transmit(now, &mut self.head) {
+        let mut sent = 0;
+        while sent < BATCH
+            && let Some(transmit) = self.endpoint.poll_transmit(now, &mut self.head)
+        {
             transmit.append_body(&mut self.head);
-            self.socket.send_to(&self.head, transmit.flow.remote)?;
+            // What the socket does not take is as good as lost.
+            let _ = self.socket.send_to(&self.head, transmit.flow.remote);
             self.head.clear();
             self.peak = self.peak.max(live_bytes());
+            sent += 1;
         }
         while let Some(event) = self.endpoint.poll_event() {
             match event {
                 Event::Subscribe(incoming) => {
                     let watcher = self.endpoint.accept(now, incoming, Decision::ACCEPT)?;
                     self.endpoint.report_delivery(watcher, true)?;
-                    return self.send();
+                    sent += 1;
                 }
                 Event::Notified { .. } => self.answered += 1,
                 _ => {}
             }
         }
-        Ok(())
+        Ok(sent > 0)
     }
 
-    /// Reads what has come, for a millisecond at most.
-    fn read(&mut self) -> Outcome {
-        if let Ok((len, from)) = self.socket.recv_from(&mut self.buffer) {
-            let flow = Flow::udp(self.local, from);
+    /// Reads all that has come; whether there was anything.
+    fn read(&mut self) -> bool {
+        let mut any = false;
+        while let Ok((len, from)) = self.socket.recv_from(&mut self.buffer) {
+            any = true;
             let now = self.clock.convert(Now::now());
-            let _ = self.endpoint.handle_message(now, flow, &self.buffer[..len]);
+            let _ = self.endpoint.handle_message(now, Flow::udp(self.local, from), &self.buffer[..len]);
         }
         self.endpoint.handle_timeout(self.clock.convert(Now::now()));
-        Ok(())
+        any
     }
 
     /// Until `answered` NOTIFYs have been.
     fn until(&mut self, answered: u32) -> Outcome {
         let start = Now::now();
         while self.answered < answered {
-            self.send()?;
-            self.read()?;
+            if !(self.send()? | self.read()) {
+                std::thread::sleep(Duration::from_micros(100));
+            }
             if start.elapsed() > PATIENCE {
                 return Err("the watchers do not keep up".into());
             }
@@ -117,7 +128,7 @@ impl Driver<'_> {
 fn notify(socket: &UdpSocket, local: SocketAddr, peers: &[UdpSocket]) -> Outcome {
     let (endpoint, resource) = peer::notifier(Transport::Udp, local)?;
     let clock = Clock::new(Now::now());
-    socket.set_read_timeout(Some(Duration::from_millis(1)))?;
+    socket.set_nonblocking(true)?;
     let (head, buffer) = (Vec::with_capacity(4_096), vec![0; 65_535]);
     let mut driver = Driver { endpoint, clock, socket, local, head, buffer, peak: 0, answered: 0 };
     for (number, peer) in (0..WATCHERS).zip(peers.iter().cycle()) {
@@ -126,7 +137,7 @@ fn notify(socket: &UdpSocket, local: SocketAddr, peers: &[UdpSocket]) -> Outcome
         let text = ask.subscribe(number, 1, None, 3_600);
         let now = driver.clock.convert(Now::now());
         let _ = driver.endpoint.handle_message(now, Flow::udp(local, ask.local), text.as_bytes());
-        driver.send()?;
+        while driver.send()? {}
         if number % 64 == 63 {
             driver.until(number - 63)?;
         }
@@ -148,6 +159,5 @@ fn notify(socket: &UdpSocket, local: SocketAddr, peers: &[UdpSocket]) -> Outcome
     row("udp fan-out, 10,000 watchers: processor time each", best, "us", None);
     row("udp fan-out: retransmissions", again, "%", Some(1.0));
     row("udp fan-out: memory above the idle state", peak as f64 / 1e3, "kB", Some(1_000.0));
-    assert_eq!(field("A: b\r\n\r\n", "A"), "b");
     Ok(())
 }

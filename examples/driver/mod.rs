@@ -16,6 +16,7 @@ pub struct Driver {
     local: SocketAddr,
     clock: Clock,
     udp: UdpSocket,
+    buffer: Vec<u8>,
     jobs: (mpsc::SyncSender<Job>, mpsc::Receiver<Job>),
     connections: HashMap<StreamId, (TcpStream, Vec<u8>)>, // and what the socket did not take yet
     next_stream: u64,
@@ -24,13 +25,15 @@ pub struct Driver {
 impl Driver {
     pub fn bind(address: SocketAddr, config: Config, packages: Packages) -> io::Result<Self> {
         let (udp, clock, mut seed) = (UdpSocket::bind(address)?, Clock::new(Now::now()), [0; 32]);
+        let buffer = vec![0; 65_535];
         let (local, listener) = (udp.local_addr()?, TcpListener::bind(udp.local_addr()?)?);
         std::fs::File::open("/dev/urandom")?.read_exact(&mut seed)?;
         let mut endpoint = Endpoint::new(Arc::new(config), packages, &Seed(seed), Instant::ZERO);
         let mut add = |transport| endpoint.add_local(transport, local, None, None).map_err(io::Error::other);
         add(Transport::Udp).and_then(|()| add(Transport::Tcp))?;
         let (connections, jobs, next_stream) = (HashMap::new(), mpsc::sync_channel(256), 1);
-        let this = Self { endpoint, trace: Box::new(|_, _, _| ()), local, clock, udp, jobs, connections, next_stream };
+        let trace: Trace = Box::new(|_, _, _| ());
+        let this = Self { endpoint, trace, local, clock, udp, buffer, jobs, connections, next_stream };
         this.spawn(move |put| listener.incoming().flatten().for_each(|s| put(Box::new(|d| d.open(None, s)))));
         Ok(this)
     }
@@ -55,11 +58,11 @@ impl Driver {
         let retry = (!full.is_empty()).then(|| self.now() + Duration::from_millis(20));
         let timer = retry.map_or_else(|| self.endpoint.poll_timeout(), |_| self.endpoint.next_timer().map(|t| t.0));
         let wake = [timer, until, retry].into_iter().flatten().min();
-        let (mut buffer, sleep) = ([0; 65_535], wake.map_or(Duration::from_secs(60), |at| at - self.now()));
+        let sleep = wake.map_or(Duration::from_secs(60), |at| at - self.now());
         self.udp.set_read_timeout(Some(sleep.max(Duration::from_millis(1))))?;
-        if let Ok((len @ 1.., from)) = self.udp.recv_from(&mut buffer) {
-            (self.trace)(false, &mut Flow::udp(self.local, from), &buffer[..len]);
-            let _ = self.endpoint.handle_message(self.now(), Flow::udp(self.local, from), &buffer[..len]);
+        if let Ok((len @ 1.., from)) = self.udp.recv_from(&mut self.buffer) {
+            (self.trace)(false, &mut Flow::udp(self.local, from), &self.buffer[..len]);
+            let _ = self.endpoint.handle_message(self.now(), Flow::udp(self.local, from), &self.buffer[..len]);
         }
         while let Ok(job) = self.jobs.1.try_recv() {
             job(self);

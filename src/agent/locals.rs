@@ -16,6 +16,8 @@ pub(crate) struct Local {
     pub(crate) transport: Transport,
     pub(crate) bind: SocketAddr,
     pub(crate) sent_by: HostPort,
+    /// The same as text.
+    pub(super) sent_by_text: Vec<u8>,
     /// The Contact URI behind its scheme.
     pub(super) contact: Vec<u8>,
     pub(super) gruu: Option<UriBuf>,
@@ -88,7 +90,7 @@ impl Locals {
     /// Appends sent-by of requests on `flow` (RFC 3261 section 18.1.1).
     pub(crate) fn write_sent_by(&self, flow: &Flow, out: &mut Vec<u8>) {
         match self.of(flow.transport, flow.local) {
-            Some(local) => local.sent_by.write(out),
+            Some(local) => out.extend_from_slice(&local.sent_by_text),
             None => HostPort::from(flow.local).write(out),
         }
     }
@@ -163,12 +165,14 @@ impl Agent {
             contact.push(b'@');
         }
         let sent_by = advertised.cloned().unwrap_or_else(|| HostPort::from(bind));
-        sent_by.write(&mut contact);
+        let mut sent_by_text = Vec::with_capacity(24);
+        sent_by.write(&mut sent_by_text);
+        contact.extend_from_slice(&sent_by_text);
         if transport != Transport::Udp {
             contact.extend_from_slice(b";transport=");
             contact.extend_from_slice(transport.param_token().as_bytes());
         }
-        self.locals.add(Local { transport, bind, sent_by, contact, gruu })
+        self.locals.add(Local { transport, bind, sent_by, sent_by_text, contact, gruu })
     }
 
     /// The Contact field line for messages on `flow`.

@@ -540,6 +540,11 @@ impl Agent {
         !self.answers.is_empty() || !self.abandoned.is_empty()
     }
 
+    /// Whether [`poll_event`](Self::poll_event) may have something.
+    pub(crate) fn has_event(&self) -> bool {
+        !self.events.is_empty() || self.closing.is_some()
+    }
+
     /// The next thing that happened.
     pub fn poll_event(&mut self) -> Option<Event> {
         if let Some(event) = self.events.pop_front() {

@@ -254,7 +254,7 @@ impl Core {
                     self.take_located(slot, flow);
                     return;
                 }
-                Step::Go(transport, remote) => match self.connect(transport, remote, &plan.server_name) {
+                Step::Go(transport, remote) => match self.connect(transport, remote, &plan.server_name(remote)) {
                     Some(Way::Open(flow)) => {
                         self.keep_plan(slot, plan);
                         self.take_located(slot, flow);

@@ -92,7 +92,10 @@ impl Plan {
         let host = uri.host()?;
         let target = maddr.unwrap_or(host);
         let mut server_name = Vec::new();
-        host.write(&mut server_name);
+        // See `server_name`.
+        if maddr.is_some() || !matches!(host, Host::V4(_)) {
+            host.write(&mut server_name);
+        }
         let mut hops = VecDeque::new();
         // The default may be a transport that we do not have.
         let transport = if given || locals.has(asked) { asked } else { preferred(secure, locals).next()? };
@@ -119,6 +122,15 @@ impl Plan {
         }
         server_name.make_ascii_lowercase();
         Some(Self { hops, server_name: Bytes::from(server_name), tried: false })
+    }
+
+    /// The name that a server at `remote` has to prove: the host of the URI,
+    /// which is not kept where it is that address.
+    pub(super) fn server_name(&self, remote: SocketAddr) -> Bytes {
+        if self.server_name.is_empty() {
+            return Bytes::from(alloc::format!("{}", remote.ip()).into_bytes());
+        }
+        self.server_name.clone()
     }
 
     /// Whether something is left to try.

@@ -306,8 +306,12 @@ impl Endpoint {
     #[must_use]
     pub fn poll_transmit(&mut self, now: Instant, head: &mut Vec<u8>) -> Option<Transmit> {
         let now = self.advance(now);
+        let idle = !self.core.has_output() && self.stalled.is_none();
         let transmit = self.next_transmit(now, head);
-        self.count();
+        // Nothing came, and nothing was counted.
+        if !(idle && transmit.is_none()) {
+            self.count();
+        }
         transmit
     }
 
@@ -359,6 +363,9 @@ impl Endpoint {
             return Some(Event::Io(io));
         }
         let drained = ::core::mem::take(&mut self.drained);
+        if !drained && !self.agent.has_event() {
+            return None;
+        }
         match if drained { Some(Event::Drained) } else { self.agent.poll_event() } {
             // Whoever stops at it would lose the last answers.
             Some(Event::Drained) if self.core.has_output() || self.core.servers.unsent > 0 => {

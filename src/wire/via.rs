@@ -7,6 +7,7 @@ use super::encode::push_u32;
 use super::error::{ParseError, ParseErrorKind};
 use super::host::{self, Host};
 use super::lex::{self, Cursor, Params};
+use super::scan;
 use super::transport::Transport;
 
 /// What the branch of every RFC 3261 transaction begins with.
@@ -159,6 +160,14 @@ impl<'a> Via<'a> {
     pub fn write_received(&self, out: &mut Vec<u8>, source: SocketAddr) {
         // An IPv4 peer of a dual-stack socket has an IPv4 address.
         let address = source.ip().to_canonical();
+        if self.asks_plainly() {
+            out.extend_from_slice(self.raw);
+            out.push(b'=');
+            push_u32(out, u32::from(source.port()));
+            out.extend_from_slice(b";received=");
+            host::push_ip(out, address);
+            return;
+        }
         let head = self.raw.len().saturating_sub(self.params.len());
         let head = lex::trim(self.raw.get(..head).unwrap_or_default());
         lex::push_unfolded(out, head);
@@ -180,6 +189,17 @@ impl<'a> Via<'a> {
             out.extend_from_slice(b";received=");
             host::push_ip(out, address);
         }
+    }
+}
+
+impl Via<'_> {
+    /// Whether it ends with a bare `rport`, and nothing in it is to be changed
+    /// or taken out: as nearly all do.
+    fn asks_plainly(&self) -> bool {
+        (self.rport, self.received) == (Some(None), None)
+            && self.raw.ends_with(b";rport")
+            && !scan::has_low_octet(self.raw)
+            && scan::all(self.params, |octet| octet > b' ')
     }
 }
 

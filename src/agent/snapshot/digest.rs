@@ -258,7 +258,7 @@ impl Agent {
 
 impl Put for Local {
     fn put(&self, w: &mut Writer<'_>) {
-        let Self { transport, bind, sent_by, contact, gruu } = self;
+        let Self { transport, bind, sent_by, sent_by_text: _, contact, gruu } = self;
         w.put(transport);
         w.put(bind);
         let mut text = Vec::new();
