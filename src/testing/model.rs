@@ -16,6 +16,7 @@ use alloc::format;
 use alloc::string::String;
 use core::time::Duration;
 
+use super::checkers::TIMER_F;
 use super::facts::{Facts, key};
 use super::node::Store;
 use crate::machine::{notifier, subscriber};
@@ -69,6 +70,8 @@ struct Granted {
 /// A subscription of its own, at a subscriber.
 #[derive(Debug, Clone)]
 struct Held {
+    /// Call-ID and the node's own tag: what forks share.
+    attempt: u64,
     /// Of the latest NOTIFY that was accepted.
     cseq: u32,
     told: Told,
@@ -89,6 +92,16 @@ struct Came {
     stream: bool,
 }
 
+/// A SUBSCRIBE of its own.
+#[derive(Debug, Clone)]
+struct Asked {
+    /// When it left first.
+    at: Instant,
+    expires: Option<u32>,
+    /// It was outside a dialog, so that its 2xx may come from any fork.
+    is_first: bool,
+}
+
 /// What one node must believe.
 #[derive(Debug, Clone, Default)]
 struct Beliefs {
@@ -97,6 +110,8 @@ struct Beliefs {
     held: BTreeMap<u64, Held>,
     /// NOTIFYs that came and wait for their answer, by dialog and CSeq.
     came: BTreeMap<(u64, u32), Came>,
+    /// SUBSCRIBEs without final answer, by branch.
+    asked: BTreeMap<u64, Asked>,
     /// Nothing is claimed before: a damaged message was delivered.
     unsure_until: Option<Instant>,
     /// It came back with an older memory, of which the wire said nothing since.
@@ -114,8 +129,8 @@ struct Beliefs {
 #[derive(Debug, Clone, Default)]
 pub struct Model {
     nodes: BTreeMap<usize, Beliefs>,
-    /// Times are compared as well as states: only where no clock jumps and no
-    /// answer comes late or twice, which the model does not follow closely enough.
+    /// Times are compared as well as states: only where no clock is set. One that
+    /// is set while a node is down moves all that its snapshot remembers.
     pub(crate) times: bool,
 }
 
@@ -151,12 +166,24 @@ impl Model {
                 // The first final answer counts; after a refusal nothing is certain.
                 granted.open = (facts.status >= 300).then_some(!branch);
             }
-        } else if facts.answers(b"SUBSCRIBE") && facts.status < 300 {
+        } else if facts.answers(b"SUBSCRIBE") {
+            // A second answer, or one that comes too late, tells nothing (RFC 3261 section 17.1.2).
+            let Some(asked) = beliefs.asked.remove(&key(&[facts.branch])) else { return };
+            if facts.status >= 300 || now > asked.at + TIMER_F {
+                return;
+            }
+            // No more than was asked for.
+            let granted = facts.expires.map(|granted| granted.min(asked.expires.unwrap_or(granted)));
+            let until = granted.map(|seconds| after(now, seconds));
+            let attempt = key(&[facts.call_id, facts.from_tag]);
+            for held in beliefs.held.values_mut().filter(|held| asked.is_first && held.attempt == attempt) {
+                held.answered = until;
+            }
             // The NOTIFY may still be on its way, or have come in a life before.
             let told = if beliefs.is_older { Told::Other } else { Told::Nothing };
-            let nothing = Held { cseq: 0, told, notified: None, answered: None, heard: now, slack: SECOND };
+            let nothing = Held { attempt, cseq: 0, told, notified: None, answered: None, heard: now, slack: SECOND };
             let held = beliefs.held.entry(answered).or_insert(nothing);
-            held.answered = facts.expires.map(|seconds| after(now, seconds));
+            held.answered = until;
             held.heard = now;
             held.slack = held.slack.max(if stream { STREAM } else { SECOND });
         }
@@ -182,6 +209,10 @@ impl Model {
                 granted.notify(now, facts, times)
             };
         }
+        if facts.is(b"SUBSCRIBE") {
+            let is_first = facts.to_tag.is_empty();
+            beliefs.asked.entry(branch).or_insert(Asked { at: now, expires: facts.expires, is_first });
+        }
         if facts.answers(b"SUBSCRIBE") && facts.status < 300 && !facts.to_tag.is_empty() {
             let until = after(now, facts.expires.unwrap_or(0));
             let tag = key(&[facts.from_tag]);
@@ -196,7 +227,8 @@ impl Model {
         } else if facts.answers(b"NOTIFY") {
             let came = beliefs.came.remove(&(answered, facts.cseq));
             let Came { told, expires, .. } = came.filter(|_| facts.status < 300)?;
-            let nothing = Held { cseq: 0, told, notified: None, answered: None, heard: now, slack };
+            let attempt = key(&[facts.call_id, facts.to_tag]);
+            let nothing = Held { attempt, cseq: 0, told, notified: None, answered: None, heard: now, slack };
             let held = beliefs.held.entry(answered).or_insert(nothing);
             // A late answer to a NOTIFY that came twice tells nothing new.
             if facts.cseq > held.cseq || held.told == Told::Nothing {
@@ -219,6 +251,7 @@ impl Model {
         }
         // What came just before may have been taken, and the answer lost.
         beliefs.came.clear();
+        beliefs.asked.clear();
     }
 
     /// Compares what `endpoint` believes with what the wire told it. `dialog`
@@ -362,6 +395,7 @@ impl Beliefs {
             let until = held.notified.max(held.answered).unwrap_or(held.heard);
             now < until.max(held.heard) + MEMORY
         });
+        self.asked.retain(|_, asked| now <= asked.at + TIMER_F);
         if self.came.len() > 256 {
             self.came.clear();
         }

@@ -19,6 +19,13 @@ fn accepted(expires: u32) -> String {
     )
 }
 
+fn subscribe(branch: u32, expires: u32) -> String {
+    format!(
+        "SUBSCRIBE sip:bob@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK{branch}\r\n{FROM}Call-ID: c\r\n\
+         CSeq: 1 SUBSCRIBE\r\nExpires: {expires}\r\n\r\n"
+    )
+}
+
 fn notify(cseq: u32, state: &str) -> String {
     format!(
         "NOTIFY sip:ann@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKn{cseq}\r\n{BACK}Call-ID: c\r\n\
@@ -151,6 +158,7 @@ fn what_a_subscriber_must_believe() {
     let at = |seconds| Some(Instant::from_secs(seconds));
     let now = Instant::from_secs(100);
     let mut rig = rig();
+    assert_eq!(rig.sent(&subscribe(600, 600)), None);
     rig.delivered(&accepted(600));
     rig.delivered(&notify(1, "active;expires=300"));
     let held = |rig: &Rig| rig.0.nodes[&0].held.values().next().cloned().unwrap();
@@ -174,6 +182,7 @@ fn what_a_subscriber_must_believe() {
     let ann = subscriber();
     for (stream, sound) in [(false, false), (true, true)] {
         let mut rig = self::rig();
+        assert_eq!(rig.sent(&subscribe(600, 600)), None);
         rig.delivered(&accepted(600));
         rig.delivered(&notify(1, "pending;expires=600"));
         assert_eq!(rig.sent(&taken(1, 200)), None);
@@ -183,6 +192,21 @@ fn what_a_subscriber_must_believe() {
         assert_eq!(rig.sent(&taken(2, 200)), None);
         assert_eq!(rig.compare(&ann), Ok(1));
     }
+    // An answer that comes again, too late, or to nothing tells nothing.
+    let answered = held(&rig).answered;
+    for (left, came) in [(None, 101), (Some(102), 135)] {
+        if let Some(left) = left {
+            rig.1 = Instant::from_secs(left);
+            assert_eq!(rig.sent(&subscribe(900, 900)), None);
+        }
+        rig.1 = Instant::from_secs(came);
+        rig.delivered(&accepted(900));
+        assert_eq!(held(&rig).answered, answered);
+    }
+    // More than was asked for is not believed.
+    assert_eq!(rig.sent(&subscribe(800, 60)), None);
+    rig.delivered(&accepted(800));
+    assert_eq!(held(&rig).answered, at(135 + 60));
     // What was refused tells nothing.
     rig.delivered(&notify(3, "active;expires=50"));
     assert_eq!(rig.sent(&taken(3, 481)), None);
