@@ -62,8 +62,8 @@ struct Granted {
     cseq: u32,
     until: Instant,
     told: Told,
-    /// The NOTIFY that was sent last, until it is answered with 2xx.
-    open: Option<u64>,
+    /// The NOTIFY that was sent last, and when first, until it is answered with 2xx.
+    open: Option<(u64, Instant)>,
     slack: Duration,
 }
 
@@ -95,6 +95,8 @@ struct Came {
 /// A SUBSCRIBE of its own.
 #[derive(Debug, Clone)]
 struct Asked {
+    /// Call-ID and the node's own tag.
+    attempt: u64,
     /// When it left first.
     at: Instant,
     expires: Option<u32>,
@@ -162,9 +164,12 @@ impl Model {
             }
         } else if facts.answers(b"NOTIFY") {
             let branch = key(&[facts.branch]);
-            if let Some(granted) = beliefs.granted.get_mut(&answered).filter(|granted| granted.open == Some(branch)) {
-                // The first final answer counts; after a refusal nothing is certain.
-                granted.open = (facts.status >= 300).then_some(!branch);
+            if let Some(granted) = beliefs.granted.get_mut(&answered)
+                && let Some((_, at)) = granted.open.filter(|(open, _)| *open == branch)
+            {
+                // The first final answer counts, if it is in time; after a refusal nothing is certain.
+                let taken = facts.status < 300 && now < at + TIMER_F;
+                granted.open = (!taken).then_some((!branch, at));
             }
         } else if facts.answers(b"SUBSCRIBE") {
             // A second answer, or one that comes too late, tells nothing (RFC 3261 section 17.1.2).
@@ -200,9 +205,9 @@ impl Model {
         if facts.is(b"NOTIFY") {
             // One that a node without memory speaks of is none of the model's.
             let granted = beliefs.granted.get_mut(&own)?;
-            let again = granted.open == Some(branch);
+            let again = granted.open.is_some_and(|(open, _)| open == branch);
             granted.slack = granted.slack.max(slack);
-            granted.open = Some(branch);
+            granted.open = granted.open.filter(|_| again).or(Some((branch, now)));
             return if again || beliefs.unsure_until.is_some_and(|until| now < until) {
                 None
             } else {
@@ -210,8 +215,8 @@ impl Model {
             };
         }
         if facts.is(b"SUBSCRIBE") {
-            let is_first = facts.to_tag.is_empty();
-            beliefs.asked.entry(branch).or_insert(Asked { at: now, expires: facts.expires, is_first });
+            let (attempt, is_first) = (key(&[facts.call_id, facts.from_tag]), facts.to_tag.is_empty());
+            beliefs.asked.entry(branch).or_insert(Asked { attempt, at: now, expires: facts.expires, is_first });
         }
         if facts.answers(b"SUBSCRIBE") && facts.status < 300 && !facts.to_tag.is_empty() {
             let until = after(now, facts.expires.unwrap_or(0));
@@ -308,7 +313,9 @@ impl Model {
                 continue;
             }
             compared = compared.saturating_add(1);
-            if !held.allows(info.state, info.expires_at, Some(now).filter(|_| times)) {
+            // A refresh that is not answered yet keeps it alive (6665-SSM-23).
+            let waits = beliefs.asked.values().any(|asked| asked.attempt == held.attempt);
+            if !held.allows(info.state, info.expires_at, Some(now).filter(|_| times), waits) {
                 let (state, until) = (info.state, info.expires_at);
                 return Err(format!("{id} is {state:?} until {until:?}, but the wire says {held:?}"));
             }
@@ -346,6 +353,8 @@ impl Granted {
             (notifier::State::Terminated, _) => true,
             (_, Told::Over) => false,
             (notifier::State::Pending, Told::Active) => false,
+            // The 2xx that grants more may wait, or be lost with its connection.
+            _ if self.slack >= STREAM => true,
             // A time that was shortened is told by a NOTIFY that may wait.
             _ => until.is_none_or(|until| until <= self.until + self.slack),
         }
@@ -361,7 +370,7 @@ impl Granted {
 
 impl Held {
     /// Whether a subscriber may believe that.
-    fn allows(&self, state: subscriber::State, until: Option<Instant>, now: Option<Instant>) -> bool {
+    fn allows(&self, state: subscriber::State, until: Option<Instant>, now: Option<Instant>, waits: bool) -> bool {
         let told = match state {
             // Without times nothing is claimed of a dialog that the model has not seen from its start.
             _ if now.is_none() && self.told == Told::Nothing => true,
@@ -376,7 +385,7 @@ impl Held {
             _ => false,
         };
         let silent = self.notified.is_none() && self.answered.is_none();
-        let late = until.is_some_and(|until| until + self.slack < now);
+        let late = !waits && until.is_some_and(|until| until + self.slack < now);
         told && !late && (silent || fits(self.notified) || fits(self.answered))
     }
 }
@@ -395,7 +404,7 @@ impl Beliefs {
             let until = held.notified.max(held.answered).unwrap_or(held.heard);
             now < until.max(held.heard) + MEMORY
         });
-        self.asked.retain(|_, asked| now <= asked.at + TIMER_F);
+        self.asked.retain(|_, asked| now <= asked.at + TIMER_F + SECOND);
         if self.came.len() > 256 {
             self.came.clear();
         }

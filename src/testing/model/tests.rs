@@ -137,6 +137,13 @@ fn what_a_notifier_must_believe() {
     rig.delivered(&taken(1, 200));
     assert_eq!(rig.compare(&bob), Ok(2));
     assert!(rig.compare(&nobody).unwrap_err().contains("is not held"));
+    // An answer after Timer F comes too late.
+    let mut late = self::rig();
+    let _ = late.sent(&accepted(600));
+    let _ = late.sent(&notify(1, "active;expires=600"));
+    late.1 = Instant::from_secs(132);
+    late.delivered(&taken(1, 200));
+    assert_eq!(late.compare(&nobody), Ok(0));
     // A NOTIFY that is refused leaves room, an end leaves none.
     let _ = rig.sent(&notify(2, "active;expires=600"));
     rig.delivered(&taken(2, 481));
@@ -162,7 +169,7 @@ fn what_a_subscriber_must_believe() {
     rig.delivered(&accepted(600));
     rig.delivered(&notify(1, "active;expires=300"));
     let held = |rig: &Rig| rig.0.nodes[&0].held.values().next().cloned().unwrap();
-    assert!(!held(&rig).allows(subscriber::State::Active, at(400), Some(now)), "it has not taken the NOTIFY");
+    assert!(!held(&rig).allows(subscriber::State::Active, at(400), Some(now), false), "it has not taken the NOTIFY");
     assert_eq!(rig.sent(&taken(1, 200)), None);
     let told = held(&rig);
     for (state, until, right) in [
@@ -172,12 +179,17 @@ fn what_a_subscriber_must_believe() {
         (subscriber::State::Active, None, false),
         (subscriber::State::Pending, at(400), false),
     ] {
-        assert_eq!(told.allows(state, until, Some(now)), right, "{state:?} until {until:?}");
+        assert_eq!(told.allows(state, until, Some(now), false), right, "{state:?} until {until:?}");
     }
-    assert!(!told.allows(subscriber::State::Active, at(400), Some(Instant::from_secs(500))), "its time has passed");
+    assert!(
+        !told.allows(subscriber::State::Active, at(400), Some(Instant::from_secs(500)), false),
+        "its time has passed"
+    );
+    let waits = told.allows(subscriber::State::Active, at(400), Some(Instant::from_secs(500)), true);
+    assert!(waits, "its refresh is not answered yet");
     rig.delivered(&notify(2, "terminated"));
     assert_eq!(rig.sent(&taken(2, 200)), None);
-    assert!(!held(&rig).allows(subscriber::State::NotifyWait, None, Some(now)));
+    assert!(!held(&rig).allows(subscriber::State::NotifyWait, None, Some(now), false));
     // The answer to a NOTIFY may wait for its connection, while what it told is believed.
     let ann = subscriber();
     for (stream, sound) in [(false, false), (true, true)] {
