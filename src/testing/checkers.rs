@@ -119,7 +119,7 @@ pub(crate) struct Checkers {
     notifiers: BTreeMap<u64, usize>,
     violation: Option<Violation>,
     pub(crate) now: Option<Instant>,
-    model: Model,
+    pub(crate) model: Model,
 }
 
 impl Checkers {

@@ -16,6 +16,7 @@ use alloc::format;
 use alloc::string::String;
 use core::time::Duration;
 
+use super::checkers::TIMER_F;
 use super::facts::{Facts, key};
 use super::node::Store;
 use crate::machine::{notifier, subscriber};
@@ -61,14 +62,16 @@ struct Granted {
     cseq: u32,
     until: Instant,
     told: Told,
-    /// The NOTIFY that was sent last, until it is answered with 2xx.
-    open: Option<u64>,
+    /// The NOTIFY that was sent last, and when first, until it is answered with 2xx.
+    open: Option<(u64, Instant)>,
     slack: Duration,
 }
 
 /// A subscription of its own, at a subscriber.
 #[derive(Debug, Clone)]
 struct Held {
+    /// Call-ID and the node's own tag: what forks share.
+    attempt: u64,
     /// Of the latest NOTIFY that was accepted.
     cseq: u32,
     told: Told,
@@ -89,6 +92,18 @@ struct Came {
     stream: bool,
 }
 
+/// A SUBSCRIBE of its own.
+#[derive(Debug, Clone)]
+struct Asked {
+    /// Call-ID and the node's own tag.
+    attempt: u64,
+    /// When it left first.
+    at: Instant,
+    expires: Option<u32>,
+    /// It was outside a dialog, so that its 2xx may come from any fork.
+    is_first: bool,
+}
+
 /// What one node must believe.
 #[derive(Debug, Clone, Default)]
 struct Beliefs {
@@ -97,6 +112,8 @@ struct Beliefs {
     held: BTreeMap<u64, Held>,
     /// NOTIFYs that came and wait for their answer, by dialog and CSeq.
     came: BTreeMap<(u64, u32), Came>,
+    /// SUBSCRIBEs without final answer, by branch.
+    asked: BTreeMap<u64, Asked>,
     /// Nothing is claimed before: a damaged message was delivered.
     unsure_until: Option<Instant>,
     /// It came back with an older memory, of which the wire said nothing since.
@@ -114,8 +131,8 @@ struct Beliefs {
 #[derive(Debug, Clone, Default)]
 pub struct Model {
     nodes: BTreeMap<usize, Beliefs>,
-    /// Times are compared as well as states: only where no clock jumps and no
-    /// answer comes late or twice, which the model does not follow closely enough.
+    /// Times are compared as well as states: only where no clock is set. One that
+    /// is set while a node is down moves all that its snapshot remembers.
     pub(crate) times: bool,
 }
 
@@ -147,16 +164,31 @@ impl Model {
             }
         } else if facts.answers(b"NOTIFY") {
             let branch = key(&[facts.branch]);
-            if let Some(granted) = beliefs.granted.get_mut(&answered).filter(|granted| granted.open == Some(branch)) {
-                // The first final answer counts; after a refusal nothing is certain.
-                granted.open = (facts.status >= 300).then_some(!branch);
+            if let Some(granted) = beliefs.granted.get_mut(&answered)
+                && let Some((_, at)) = granted.open.filter(|(open, _)| *open == branch)
+            {
+                // The first final answer counts, if it is in time; after a refusal nothing is certain.
+                let taken = facts.status < 300 && now < at + TIMER_F;
+                granted.open = (!taken).then_some((!branch, at));
             }
-        } else if facts.answers(b"SUBSCRIBE") && facts.status < 300 {
+        } else if facts.answers(b"SUBSCRIBE") {
+            // A second answer, or one that comes too late, tells nothing (RFC 3261 section 17.1.2).
+            let Some(asked) = beliefs.asked.remove(&key(&[facts.branch])) else { return };
+            if facts.status >= 300 || now > asked.at + TIMER_F {
+                return;
+            }
+            // No more than was asked for.
+            let granted = facts.expires.map(|granted| granted.min(asked.expires.unwrap_or(granted)));
+            let until = granted.map(|seconds| after(now, seconds));
+            let attempt = key(&[facts.call_id, facts.from_tag]);
+            for held in beliefs.held.values_mut().filter(|held| asked.is_first && held.attempt == attempt) {
+                held.answered = until;
+            }
             // The NOTIFY may still be on its way, or have come in a life before.
             let told = if beliefs.is_older { Told::Other } else { Told::Nothing };
-            let nothing = Held { cseq: 0, told, notified: None, answered: None, heard: now, slack: SECOND };
+            let nothing = Held { attempt, cseq: 0, told, notified: None, answered: None, heard: now, slack: SECOND };
             let held = beliefs.held.entry(answered).or_insert(nothing);
-            held.answered = facts.expires.map(|seconds| after(now, seconds));
+            held.answered = until;
             held.heard = now;
             held.slack = held.slack.max(if stream { STREAM } else { SECOND });
         }
@@ -173,14 +205,18 @@ impl Model {
         if facts.is(b"NOTIFY") {
             // One that a node without memory speaks of is none of the model's.
             let granted = beliefs.granted.get_mut(&own)?;
-            let again = granted.open == Some(branch);
+            let again = granted.open.is_some_and(|(open, _)| open == branch);
             granted.slack = granted.slack.max(slack);
-            granted.open = Some(branch);
+            granted.open = granted.open.filter(|_| again).or(Some((branch, now)));
             return if again || beliefs.unsure_until.is_some_and(|until| now < until) {
                 None
             } else {
                 granted.notify(now, facts, times)
             };
+        }
+        if facts.is(b"SUBSCRIBE") {
+            let (attempt, is_first) = (key(&[facts.call_id, facts.from_tag]), facts.to_tag.is_empty());
+            beliefs.asked.entry(branch).or_insert(Asked { attempt, at: now, expires: facts.expires, is_first });
         }
         if facts.answers(b"SUBSCRIBE") && facts.status < 300 && !facts.to_tag.is_empty() {
             let until = after(now, facts.expires.unwrap_or(0));
@@ -196,7 +232,8 @@ impl Model {
         } else if facts.answers(b"NOTIFY") {
             let came = beliefs.came.remove(&(answered, facts.cseq));
             let Came { told, expires, .. } = came.filter(|_| facts.status < 300)?;
-            let nothing = Held { cseq: 0, told, notified: None, answered: None, heard: now, slack };
+            let attempt = key(&[facts.call_id, facts.to_tag]);
+            let nothing = Held { attempt, cseq: 0, told, notified: None, answered: None, heard: now, slack };
             let held = beliefs.held.entry(answered).or_insert(nothing);
             // A late answer to a NOTIFY that came twice tells nothing new.
             if facts.cseq > held.cseq || held.told == Told::Nothing {
@@ -219,6 +256,7 @@ impl Model {
         }
         // What came just before may have been taken, and the answer lost.
         beliefs.came.clear();
+        beliefs.asked.clear();
     }
 
     /// Compares what `endpoint` believes with what the wire told it. `dialog`
@@ -275,7 +313,9 @@ impl Model {
                 continue;
             }
             compared = compared.saturating_add(1);
-            if !held.allows(info.state, info.expires_at, Some(now).filter(|_| times)) {
+            // A refresh that is not answered yet keeps it alive (6665-SSM-23).
+            let waits = beliefs.asked.values().any(|asked| asked.attempt == held.attempt);
+            if !held.allows(info.state, info.expires_at, Some(now).filter(|_| times), waits) {
                 let (state, until) = (info.state, info.expires_at);
                 return Err(format!("{id} is {state:?} until {until:?}, but the wire says {held:?}"));
             }
@@ -313,6 +353,8 @@ impl Granted {
             (notifier::State::Terminated, _) => true,
             (_, Told::Over) => false,
             (notifier::State::Pending, Told::Active) => false,
+            // The 2xx that grants more may wait, or be lost with its connection.
+            _ if self.slack >= STREAM => true,
             // A time that was shortened is told by a NOTIFY that may wait.
             _ => until.is_none_or(|until| until <= self.until + self.slack),
         }
@@ -328,7 +370,7 @@ impl Granted {
 
 impl Held {
     /// Whether a subscriber may believe that.
-    fn allows(&self, state: subscriber::State, until: Option<Instant>, now: Option<Instant>) -> bool {
+    fn allows(&self, state: subscriber::State, until: Option<Instant>, now: Option<Instant>, waits: bool) -> bool {
         let told = match state {
             // Without times nothing is claimed of a dialog that the model has not seen from its start.
             _ if now.is_none() && self.told == Told::Nothing => true,
@@ -343,7 +385,7 @@ impl Held {
             _ => false,
         };
         let silent = self.notified.is_none() && self.answered.is_none();
-        let late = until.is_some_and(|until| until + self.slack < now);
+        let late = !waits && until.is_some_and(|until| until + self.slack < now);
         told && !late && (silent || fits(self.notified) || fits(self.answered))
     }
 }
@@ -362,6 +404,7 @@ impl Beliefs {
             let until = held.notified.max(held.answered).unwrap_or(held.heard);
             now < until.max(held.heard) + MEMORY
         });
+        self.asked.retain(|_, asked| now <= asked.at + TIMER_F + SECOND);
         if self.came.len() > 256 {
             self.came.clear();
         }

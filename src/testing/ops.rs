@@ -183,6 +183,12 @@ impl Weights {
         self
     }
 
+    /// Whether clocks are set.
+    pub(crate) const fn has_clocks(&self) -> bool {
+        let Self([.., clocks, _, _, _, _]) = self;
+        *clocks > 0
+    }
+
     fn draw(&self, bytes: &mut Unstructured<'_>) -> usize {
         let total: u32 = self.0.iter().map(|weight| u32::from(*weight)).sum();
         let mut left = below(bytes, total.max(1));

@@ -284,6 +284,12 @@ impl<A: Application> World<A> {
         self.hub.net.faults = faults;
     }
 
+    /// The reference model compares times as well as states: for worlds in which
+    /// no clock is set.
+    pub const fn compare_times(&mut self) {
+        self.hub.checkers.model.times = true;
+    }
+
     /// Gives commands to a node's endpoint: `with` gets the application, the
     /// endpoint and the time on its clock. `None` while it is down.
     pub fn command<R>(&mut self, node: usize, with: impl FnOnce(&mut A, &mut Endpoint, Instant) -> R) -> Option<R> {

@@ -19,6 +19,13 @@ fn accepted(expires: u32) -> String {
     )
 }
 
+fn subscribe(branch: u32, expires: u32) -> String {
+    format!(
+        "SUBSCRIBE sip:bob@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK{branch}\r\n{FROM}Call-ID: c\r\n\
+         CSeq: 1 SUBSCRIBE\r\nExpires: {expires}\r\n\r\n"
+    )
+}
+
 fn notify(cseq: u32, state: &str) -> String {
     format!(
         "NOTIFY sip:ann@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKn{cseq}\r\n{BACK}Call-ID: c\r\n\
@@ -130,6 +137,13 @@ fn what_a_notifier_must_believe() {
     rig.delivered(&taken(1, 200));
     assert_eq!(rig.compare(&bob), Ok(2));
     assert!(rig.compare(&nobody).unwrap_err().contains("is not held"));
+    // An answer after Timer F comes too late.
+    let mut late = self::rig();
+    let _ = late.sent(&accepted(600));
+    let _ = late.sent(&notify(1, "active;expires=600"));
+    late.1 = Instant::from_secs(132);
+    late.delivered(&taken(1, 200));
+    assert_eq!(late.compare(&nobody), Ok(0));
     // A NOTIFY that is refused leaves room, an end leaves none.
     let _ = rig.sent(&notify(2, "active;expires=600"));
     rig.delivered(&taken(2, 481));
@@ -151,10 +165,11 @@ fn what_a_subscriber_must_believe() {
     let at = |seconds| Some(Instant::from_secs(seconds));
     let now = Instant::from_secs(100);
     let mut rig = rig();
+    assert_eq!(rig.sent(&subscribe(600, 600)), None);
     rig.delivered(&accepted(600));
     rig.delivered(&notify(1, "active;expires=300"));
     let held = |rig: &Rig| rig.0.nodes[&0].held.values().next().cloned().unwrap();
-    assert!(!held(&rig).allows(subscriber::State::Active, at(400), Some(now)), "it has not taken the NOTIFY");
+    assert!(!held(&rig).allows(subscriber::State::Active, at(400), Some(now), false), "it has not taken the NOTIFY");
     assert_eq!(rig.sent(&taken(1, 200)), None);
     let told = held(&rig);
     for (state, until, right) in [
@@ -164,16 +179,22 @@ fn what_a_subscriber_must_believe() {
         (subscriber::State::Active, None, false),
         (subscriber::State::Pending, at(400), false),
     ] {
-        assert_eq!(told.allows(state, until, Some(now)), right, "{state:?} until {until:?}");
+        assert_eq!(told.allows(state, until, Some(now), false), right, "{state:?} until {until:?}");
     }
-    assert!(!told.allows(subscriber::State::Active, at(400), Some(Instant::from_secs(500))), "its time has passed");
+    assert!(
+        !told.allows(subscriber::State::Active, at(400), Some(Instant::from_secs(500)), false),
+        "its time has passed"
+    );
+    let waits = told.allows(subscriber::State::Active, at(400), Some(Instant::from_secs(500)), true);
+    assert!(waits, "its refresh is not answered yet");
     rig.delivered(&notify(2, "terminated"));
     assert_eq!(rig.sent(&taken(2, 200)), None);
-    assert!(!held(&rig).allows(subscriber::State::NotifyWait, None, Some(now)));
+    assert!(!held(&rig).allows(subscriber::State::NotifyWait, None, Some(now), false));
     // The answer to a NOTIFY may wait for its connection, while what it told is believed.
     let ann = subscriber();
     for (stream, sound) in [(false, false), (true, true)] {
         let mut rig = self::rig();
+        assert_eq!(rig.sent(&subscribe(600, 600)), None);
         rig.delivered(&accepted(600));
         rig.delivered(&notify(1, "pending;expires=600"));
         assert_eq!(rig.sent(&taken(1, 200)), None);
@@ -183,6 +204,21 @@ fn what_a_subscriber_must_believe() {
         assert_eq!(rig.sent(&taken(2, 200)), None);
         assert_eq!(rig.compare(&ann), Ok(1));
     }
+    // An answer that comes again, too late, or to nothing tells nothing.
+    let answered = held(&rig).answered;
+    for (left, came) in [(None, 101), (Some(102), 135)] {
+        if let Some(left) = left {
+            rig.1 = Instant::from_secs(left);
+            assert_eq!(rig.sent(&subscribe(900, 900)), None);
+        }
+        rig.1 = Instant::from_secs(came);
+        rig.delivered(&accepted(900));
+        assert_eq!(held(&rig).answered, answered);
+    }
+    // More than was asked for is not believed.
+    assert_eq!(rig.sent(&subscribe(800, 60)), None);
+    rig.delivered(&accepted(800));
+    assert_eq!(held(&rig).answered, at(135 + 60));
     // What was refused tells nothing.
     rig.delivered(&notify(3, "active;expires=50"));
     assert_eq!(rig.sent(&taken(3, 481)), None);
