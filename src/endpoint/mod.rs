@@ -305,8 +305,9 @@ impl Endpoint {
     /// in the [`Transmit`].
     #[must_use]
     pub fn poll_transmit(&mut self, now: Instant, head: &mut Vec<u8>) -> Option<Transmit> {
+        let told = now;
         let now = self.advance(now);
-        let idle = !self.core.has_output() && self.stalled.is_none();
+        let idle = !self.core.has_output() && self.stalled.is_none() && told == now;
         let transmit = self.next_transmit(now, head);
         // Nothing came, and nothing was counted.
         if !(idle && transmit.is_none()) {

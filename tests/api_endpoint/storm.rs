@@ -145,7 +145,7 @@ fn refusals_of_all_kinds_in_turn() {
         // The most that can be had; in turn, from any of them on and in any steps; then by chance.
         let mut next = |n: u32| match run {
             0 => kinds[[4, 3, 0, 3, 2, 3, 2, 3, 3][n as usize % 9]],
-            0..25 => kinds[(run + n as usize * (run / 5)) % kinds.len()],
+            1..25 => kinds[(run + n as usize * (run / 5)) % kinds.len()],
             _ => kinds[random() % kinds.len()],
         };
         let mut answers = |sent: &Sent| {
