@@ -115,6 +115,7 @@ impl<T> PartedTable<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entropy::{Entropy, Seed};
     use core::cell::Cell;
 
     fn hash(value: &u32) -> u64 {
@@ -151,6 +152,50 @@ mod tests {
             assert_eq!(table.find_mut(hash(&value), |other| *other == value).is_some(), there);
         }
         assert_eq!(table.iter().count(), 200_000 - 200_000_usize.div_ceil(3));
+    }
+
+    type Kind<'a> = (&'a str, &'a dyn Fn(u64) -> [u64; 2]);
+
+    /// Names that collide under hashes that others use, 100,000 of each kind, are
+    /// compared with as few others as random ones: the hash has a secret key.
+    ///
+    /// Covers: ADV-P24
+    #[test]
+    fn chosen_names_are_found_as_fast_as_random_ones() {
+        const COUNT: u64 = 100_000;
+        let entropy = Entropy::new(&Seed([7; 32]), 1);
+        let fx = |state: u64, word: u64| (state.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
+        let kinds: [Kind<'_>; 4] = [
+            ("random", &|n| [n.wrapping_mul(0x9e37_79b9_7f4a_7c15), n.rotate_right(17) ^ 0x2545_f491_4f6c_dd1d]),
+            // Equal under the FxHash of two words, all 64 bits.
+            ("fx", &|n| [n, fx(0, n).rotate_left(5) ^ 0x5ee]),
+            // Equal under any hash that adds or combines words by XOR.
+            ("xor", &|n| [n, n ^ 0x5ee]),
+            // Equal in the low bits, which tables without a hash of their own take.
+            ("low bits", &|n| [n << 20, n << 44]),
+        ];
+        let cost = |name: &dyn Fn(u64) -> [u64; 2]| {
+            let names: Vec<[u64; 2]> = (0..COUNT).map(name).collect();
+            let bytes = |at: u32| names[at as usize].map(u64::to_be_bytes).concat();
+            let mut table = PartedTable::new();
+            for at in 0..names.len() as u32 {
+                table.insert_unique(entropy.hash(&[&bytes(at)]), at, |at| entropy.hash(&[&bytes(*at)]));
+            }
+            let mut compared = 0u64;
+            for at in 0..names.len() as u32 {
+                let is = |other: &u32| {
+                    compared += 1;
+                    *other == at
+                };
+                assert_eq!(table.find(entropy.hash(&[&bytes(at)]), is), Some(&at));
+            }
+            compared
+        };
+        let [random, others @ ..] = kinds.map(|(name, kind)| (name, cost(kind)));
+        assert!(random.1 < COUNT * 2, "{random:?}");
+        for other in others {
+            assert!(other.1 <= random.1 * 2, "{other:?} beside {random:?}");
+        }
     }
 
     #[test]

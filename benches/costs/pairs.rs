@@ -104,7 +104,7 @@ fn refused(user: &str, measured: &mut dyn FnMut(&mut dyn FnMut())) {
 
 /// Requests that are refused, each of which is remembered as a transaction.
 fn chosen_names(chosen: usize, measured: &mut dyn FnMut(&mut dyn FnMut())) {
-    const COUNT: usize = 20_000;
+    const COUNT: usize = 100_000;
     let mut names = Vec::with_capacity(COUNT);
     let mut n = 0u64;
     while names.len() < COUNT {
@@ -128,7 +128,7 @@ fn chosen_names(chosen: usize, measured: &mut dyn FnMut(&mut dyn FnMut())) {
             )
         })
         .collect();
-    let mut out = Vec::with_capacity(10_000_000);
+    let mut out = Vec::with_capacity(50_000_000);
     measured(&mut || {
         for message in &messages {
             let _ = endpoint.handle_message(NOW, udp(), message.as_bytes());

@@ -80,6 +80,24 @@ impl<'a> Identity<'a> {
     }
 }
 
+/// Longest key that is kept as it is, bytes.
+const MAX_KEY: usize = 256;
+
+/// Puts 128 bits of a keyed hash in the place of an overlong key: what is kept
+/// of a request is about as long as its answer.
+pub(super) fn condense(entropy: &Entropy, text: &mut Vec<u8>) {
+    if text.len() <= MAX_KEY {
+        return;
+    }
+    let hashes = [entropy.hash(&[text]), entropy.hash(&[b"key", text])];
+    // Nor is its memory kept.
+    text.clear();
+    text.shrink_to(MAX_KEY);
+    // No key begins so.
+    text.push(u8::MAX);
+    text.extend(hashes.into_iter().flat_map(u64::to_be_bytes));
+}
+
 pub(super) fn hex(value: u64) -> [u8; 16] {
     let mut out = [0; 16];
     for (digit, shift) in out.iter_mut().zip((0..64).step_by(4).rev()) {

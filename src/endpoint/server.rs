@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::connections::Way;
 use super::core::{Core, Out, Up};
-use super::keys::Identity;
+use super::keys::{Identity, condense};
 use super::respond::{self, Marks, Response};
 use crate::Instant;
 use crate::agent::{OutResponse, Token};
@@ -135,6 +135,7 @@ impl Core {
     pub(super) fn server_key(&mut self, identity: &Identity<'_>, method: &[u8]) -> Key {
         let mut text = self.buffer();
         identity.transaction_key(method, &mut text);
+        condense(&self.entropy, &mut text);
         let hash = self.entropy.hash_text(&text);
         Key { text, hash }
     }
@@ -143,6 +144,7 @@ impl Core {
     pub(super) fn merge_key(&mut self, identity: &Identity<'_>) -> Key {
         let mut text = self.buffer();
         identity.merge_key(&mut text);
+        condense(&self.entropy, &mut text);
         let hash = self.entropy.hash_text(&text);
         Key { text, hash }
     }

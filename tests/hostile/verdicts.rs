@@ -186,7 +186,9 @@ fn judge(row: &Row, number: usize, over_tcp: bool) -> Option<String> {
 fn compare(over_tcp: bool) {
     let rows = rows();
     let mut wrong = String::new();
-    for (number, row) in rows.iter().enumerate() {
+    // Under Miri some sixty.
+    let step = if cfg!(miri) { 13 } else { 1 };
+    for (number, row) in rows.iter().enumerate().step_by(step) {
         // `a / b`: over datagrams, and over a stream.
         let (datagram, stream) = row.verdict.split_once(" / ").unwrap_or((&row.verdict, &row.verdict));
         let expected = if over_tcp { stream } else { datagram };
