@@ -4,8 +4,6 @@
 //!
 //! In a debug build 20,000 random cases of each kind, in release 1,000,000:
 //! `cargo test --release --test ranges`.
-//!
-//! Covers: PEER-B08, PEER-B09, ADV-E19, ADV-E21, ADV-P27
 
 use std::time::Duration;
 
