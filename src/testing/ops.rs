@@ -185,7 +185,7 @@ impl Weights {
 
     /// Whether clocks are set.
     pub(crate) const fn has_clocks(&self) -> bool {
-        let Self([.., clocks, _, _, _, _]) = self;
+        let Self([_, _, _, _, _, _, _, _, _, _, clocks, ..]) = self;
         *clocks > 0
     }
 
@@ -368,6 +368,11 @@ mod tests {
             }
         }
         assert_eq!(kinds.len(), KINDS);
+        let mut clocks = Weights([0; KINDS]);
+        assert!(!clocks.has_clocks());
+        clocks.0[10] = 1;
+        let step = Step::decode(&mut Unstructured::new(&[1; STEP]), &clocks);
+        assert!(clocks.has_clocks() && matches!(step.op, Op::Clock { .. }));
         let step = Step::decode(&mut Unstructured::new(&[]), &Weights::default());
         assert!(matches!(step.op, Op::Subscribe { node: 0, target: 0, .. }) && step.gap == Duration::ZERO);
     }
