@@ -73,40 +73,31 @@ impl<'a> Facts<'a> {
     }
 
     fn take(&mut self, field: &'a [u8], length: &mut Option<u32>) {
-        let Some(colon) = field.iter().position(|b| *b == b':').filter(|at| *at > 0) else { return };
-        let (name, value) = field.split_at(colon);
+        let Some((name, value)) = find(field, b':').and_then(|colon| field.split_at_checked(colon)) else { return };
+        let Some(known) = Field::of(name) else { return };
         let value = value.get(1..).unwrap_or_default().trim_ascii();
-        let is = |long: &[u8], compact: &[u8]| name.eq_ignore_ascii_case(long) || name.eq_ignore_ascii_case(compact);
-        if is(b"Via", b"v") {
-            if self.branch.is_empty() {
-                self.branch = param(value, b"branch").unwrap_or_default();
+        match known {
+            Field::Via if self.branch.is_empty() => self.branch = param(value, b"branch").unwrap_or_default(),
+            Field::Via => {}
+            Field::From => self.from_tag = param(value, b"tag").unwrap_or_default(),
+            Field::To => self.to_tag = param(value, b"tag").unwrap_or_default(),
+            Field::CallId => self.call_id = value,
+            Field::CSeq => {
+                let mut words = value.split(u8::is_ascii_whitespace).filter(|w| !w.is_empty());
+                self.cseq = words.next().and_then(number).unwrap_or(0);
+                self.cseq_method = words.next().unwrap_or_default();
             }
-        } else if is(b"From", b"f") {
-            self.from_tag = param(value, b"tag").unwrap_or_default();
-        } else if is(b"To", b"t") {
-            self.to_tag = param(value, b"tag").unwrap_or_default();
-        } else if is(b"Call-ID", b"i") {
-            self.call_id = value;
-        } else if is(b"CSeq", b"") {
-            let mut words = value.split(u8::is_ascii_whitespace).filter(|w| !w.is_empty());
-            self.cseq = words.next().and_then(number).unwrap_or(0);
-            self.cseq_method = words.next().unwrap_or_default();
-        } else if is(b"Event", b"o") {
-            self.event = value;
-        } else if is(b"Subscription-State", b"") {
-            self.state = value;
-        } else if is(b"Contact", b"m") {
-            if self.contact.is_empty() {
-                let start = value.iter().position(|b| *b == b'<').map_or(0, |at| at.saturating_add(1));
+            Field::Event => self.event = value,
+            Field::State => self.state = value,
+            Field::Contact if self.contact.is_empty() => {
+                let start = find(value, b'<').map_or(0, |at| at.saturating_add(1));
                 let inner = value.get(start..).unwrap_or_default();
-                self.contact = inner.split(|b| *b == b'>').next().unwrap_or_default();
+                self.contact = find(inner, b'>').and_then(|end| inner.get(..end)).unwrap_or(inner);
             }
-        } else if is(b"Expires", b"") {
-            self.expires = number(value);
-        } else if is(b"Min-Expires", b"Retry-After") {
-            self.delay = number(value);
-        } else if is(b"Content-Length", b"l") {
-            *length = number(value);
+            Field::Contact => {}
+            Field::Expires => self.expires = number(value),
+            Field::Delay => self.delay = number(value),
+            Field::Length => *length = number(value),
         }
     }
 
@@ -133,6 +124,46 @@ impl<'a> Facts<'a> {
     /// `expires` of Subscription-State, seconds.
     pub fn state_expires(&self) -> Option<u32> {
         param(self.state, b"expires").and_then(number)
+    }
+}
+
+/// A field that is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Field {
+    Via,
+    From,
+    To,
+    CallId,
+    CSeq,
+    Event,
+    State,
+    Contact,
+    Expires,
+    /// Min-Expires and Retry-After.
+    Delay,
+    Length,
+}
+
+impl Field {
+    fn of(name: &[u8]) -> Option<Self> {
+        let second = name.get(1).map(u8::to_ascii_lowercase);
+        let (long, field): (&[u8], Self) = match (name.first()?.to_ascii_lowercase(), name.len()) {
+            (b'v', 1 | 3) => (b"Via", Self::Via),
+            (b'f', 1 | 4) => (b"From", Self::From),
+            (b't', 1 | 2) => (b"To", Self::To),
+            (b'i', 1) => (b"Call-ID", Self::CallId),
+            (b'c', 7) if second == Some(b'a') => (b"Call-ID", Self::CallId),
+            (b'm', 1) | (b'c', 7) => (b"Contact", Self::Contact),
+            (b'c', 4) => (b"CSeq", Self::CSeq),
+            (b'o', 1) | (b'e', 5) => (b"Event", Self::Event),
+            (b's', 18) => (b"Subscription-State", Self::State),
+            (b'e', 7) => (b"Expires", Self::Expires),
+            (b'm', 11) => (b"Min-Expires", Self::Delay),
+            (b'r', 11) => (b"Retry-After", Self::Delay),
+            (b'l', 1) | (b'c', 14) => (b"Content-Length", Self::Length),
+            _ => return None,
+        };
+        (name.len() == 1 || name.eq_ignore_ascii_case(long)).then_some(field)
     }
 }
 
@@ -213,6 +244,8 @@ fn find(text: &[u8], byte: u8) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString;
+
     use super::*;
 
     #[test]
@@ -229,5 +262,31 @@ mod tests {
         );
         assert_eq!((facts.contact, facts.body), (&b"sip:b@10.0.0.2:5060"[..], &b"body"[..]));
         assert!(Facts::read(b"\r\n\r\n").is_none());
+    }
+
+    #[test]
+    fn names_long_and_compact_in_any_case() {
+        for (names, field) in [
+            ("Via v", Field::Via),
+            ("From f", Field::From),
+            ("To t", Field::To),
+            ("Call-ID i", Field::CallId),
+            ("CSeq", Field::CSeq),
+            ("Event o", Field::Event),
+            ("Subscription-State", Field::State),
+            ("Contact m", Field::Contact),
+            ("Expires", Field::Expires),
+            ("Min-Expires Retry-After", Field::Delay),
+            ("Content-Length l", Field::Length),
+        ] {
+            for name in names.split(' ') {
+                for name in [name.to_string(), name.to_ascii_lowercase(), name.to_ascii_uppercase()] {
+                    assert_eq!(Field::of(name.as_bytes()), Some(field), "{name}");
+                }
+            }
+        }
+        for name in ["", "u", "k", "Tp", "Vja", "Contacu", "Call_ID", "Max-Forwards", "Record-Route", "Allow-Event"] {
+            assert_eq!(Field::of(name.as_bytes()), None, "{name}");
+        }
     }
 }
