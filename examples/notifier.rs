@@ -32,6 +32,7 @@ usage: notifier --bind HOST:PORT [options]
   --users FILE              ask for credentials: lines user:password
   --algorithm NAME          MD5, SHA-256 or SHA-512-256; may be repeated (SHA-256, then MD5)
   --realm REALM             of which realm they are (the host of --bind)
+  --rfc3265                 put up with subscribers older than RFC 6665: several subscriptions in one dialog
   --outbound HOST:PORT      send NOTIFYs that go as datagrams to this proxy, whatever their route
   --ladder                  draw the messages (to standard error with --json)
   --pcap FILE               record the messages in a capture file
@@ -66,6 +67,7 @@ fn main() -> io::Result<()> {
     let mut bind: Option<SocketAddr> = None;
     let (mut names, mut answer, mut json) = (Vec::new(), Answer::Accept, false);
     let (mut min_expires, mut max_expires, mut limits) = (None, None, Limits::default());
+    let mut policy = Policy::default();
     let (mut users, mut realm, mut algorithms, mut tap) = (None, None, Vec::new(), Wiretap::default());
     while let Some(arg) = args.next() {
         match arg.as_str() {
@@ -90,6 +92,7 @@ fn main() -> io::Result<()> {
                 other => wrong(&format!("--algorithm: {other} is none of MD5, SHA-256, SHA-512-256")),
             }),
             "--realm" => realm = Some(args.value(&arg)),
+            "--rfc3265" => policy = Policy::rfc3265(),
             "--outbound" => tap.outbound = Some(args.address(&arg)),
             "--ladder" => tap.ladder = true,
             "--pcap" => tap.pcap = Some(args.value(&arg)),
@@ -102,7 +105,6 @@ fn main() -> io::Result<()> {
         names = vec!["presence".into(), "message-summary".into()];
     }
     let mut packages = Packages::new();
-    let mut policy = Policy::default();
     policy.unknown_resource = UnknownResource::Ask;
     let mut config = Config::new(&format!("sip:notifier@{}", host(bind)))
         .and_then(|config| config.with_policy(policy).with_limits(limits).user_agent("sip-events notifier"))

@@ -147,7 +147,9 @@ impl Agent {
 
     /// Ends a watcher's subscription. `retry_after` (seconds) is told where RFC
     /// 6665 section 4.2.2 gives it a meaning: probation, giveup, invariant, or
-    /// an unknown reason.
+    /// an unknown reason. The NOTIFY that says so waits for the answer to one
+    /// that is under way, since of two the later might come first; a
+    /// watcher that does not answer that one within 64*T1 is gone with it.
     ///
     /// # Errors
     /// [`Misuse::StaleId`]; [`Misuse::WrongState`] if it has ended already;

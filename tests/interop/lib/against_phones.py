@@ -83,7 +83,7 @@ def phone(context, kind, transport="udp", users=False):
         context.file(f"state{number}", PRESENCE.format(user="alice", basic=basic).encode())
     notifier.say(f"set {uri} presence {context.dir}/state1")
     client = kind(context, uri + (f";transport={transport}" if transport == "tcp" else ""), 9, "watcher", transport)
-    event = notifier.event("subscribe", 8)
+    event = notifier.event("subscribe", 20)
     expect(event.get("user") == ("watcher" if users else None), f"the user is {event.get('user')}")
     notifier.event("notified", 5, result="Answered(200)")
     if kind is Linphone:
@@ -93,7 +93,7 @@ def phone(context, kind, transport="udp", users=False):
     client.status("closed")
     if kind is Linphone and users:
         # It does not answer a challenge to a refresh, and comes back in a new dialog.
-        notifier.event("subscribe", 8, user="watcher")
+        notifier.event("subscribe", 20, user="watcher")
     else:
         notifier.event("refreshed", 8)
         expect(len(notifier.events("subscribe")) == 1, "it subscribed anew instead of refreshing")

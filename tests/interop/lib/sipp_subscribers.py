@@ -269,6 +269,33 @@ def other_event(s):
     s.unsubscribed()
 
 
+@peer("peer-subscriber-two-ids", "--rfc3265")
+def two_ids(s):
+    """Two subscriptions in one dialog, told apart by the id of Event (RFC 3265 section 3.1.2): each has its NOTIFYs, and ends alone."""
+    s.event = "presence;id=one"
+    s.established(Event=";id=one")
+    s.subscribe(600, event="presence;id=two")
+    s.response(200)
+    s.take_notify("active", Event=";id=two")
+    s.subscribe(0, event="presence;id=two")
+    s.response(200)
+    s.take_notify("terminated", Event=";id=two")
+    s.subscribe(300)
+    s.response(200)
+    s.take_notify("active", Event=";id=one")
+    s.unsubscribed()
+
+
+@peer("peer-subscriber-two-ids-refused")
+def two_ids_refused(s):
+    """The same as RFC 6665 has it: the second one is refused, and the first one goes on."""
+    s.event = "presence;id=one"
+    s.established(Event=";id=one")
+    s.subscribe(600, event="presence;id=two")
+    s.response(403)
+    s.unsubscribed()
+
+
 # Copies.
 
 

@@ -19,6 +19,23 @@ GROUPS = (
     ("dissect", "Wireshark", "What its SIP dissector says of single kinds of messages."),
 )
 
+# What was seen of four subscribers (pjsua, baresip, linphone, Sofia-SIP) and three notifiers (Kamailio, pjsua, Sofia-SIP), and
+# the checks that show that we do otherwise.
+OTHERS = (
+    ("none of four subscribers gives up when no NOTIFY comes (Timer N)", "peer-notifier-no-notify"),
+    ("two of four honour 423", "peer-notifier-423 peer-notifier-refresh-423"),
+    ("two of four cope with SHA-256 beside MD5", "peer-notifier-401-sha256-first peer-notifier-401-unknown-algorithm-first"),
+    ("one of four keeps its subscription over a 500 to a refresh", "peer-notifier-refresh-500"),
+    ("one answers an endless row of challenges with three requests, one with four", "peer-notifier-401-endless"),
+    ("one does not answer a stale nonce at a refresh", "peer-notifier-401-stale kamailio-digest-stale"),
+    ("one goes by the 2xx alone where the NOTIFY grants less", "peer-notifier-shortened-by-notify"),
+    ("one takes NOTIFYs that are late, of another Event or id, or without Subscription-State",
+     "peer-notifier-reordered peer-notifier-wrong-event peer-notifier-wrong-id peer-notifier-no-state"),
+    ("none of three notifiers takes two ids in one dialog", "peer-subscriber-two-ids peer-subscriber-two-ids-refused"),
+    ("none of three refuses an unknown Require", "peer-subscriber-420"),
+    ("two of three forget the CSeq of a subscription", "peer-subscriber-old-cseq"),
+)
+
 
 def version(package):
     done = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", package], capture_output=True, text=True)
@@ -60,5 +77,10 @@ def write(checks, results, dissected):
             shows = shows.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
             lines.append(f"| {base} | {transports} | {shows} | {'**failed**' if failed else 'passed'} |")
         lines.append("")
+    lines += ["## Where others fall", "", "Seen of pjsua, baresip, linphone, Sofia-SIP and Kamailio in the same situations.", "",
+              "| Seen | Our check | Result |", "|---|---|---|"]
+    for seen, names in OTHERS:
+        failed = any(results[name] is not None for name in names.split())
+        lines.append(f"| {seen} | {', '.join(names.split())} | {'**failed**' if failed else 'passed'} |")
     with open(os.path.join(HERE, "..", "..", "docs", "interop.md"), "w") as out:
         out.write("\n".join(lines).rstrip() + "\n")
