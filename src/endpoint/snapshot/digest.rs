@@ -63,10 +63,12 @@ fn put_core(w: &mut Writer<'_>, core: &Core, agent: &Agent) {
         locals: _,
         clients,
         servers,
-        connections: Connections { list, by_stream: _, by_remote: _, entropy: _ },
+        connections:
+            Connections { list, by_stream: _, by_remote: _, opening: _, most_opening: _, unwanted: _, entropy: _ },
         resolver: Resolver { entries, index: _, no_naptr, no_srv },
         unproven,
         down,
+        no_stream,
         keepers: _,
         kept,
         ready,
@@ -89,6 +91,7 @@ fn put_core(w: &mut Writer<'_>, core: &Core, agent: &Agent) {
     w.put(no_srv);
     unproven.put(w, entropy);
     down.put(w);
+    no_stream.put(w, entropy);
     w.put(kept);
     put_queue(w, ready, core, agent);
     w.put(&io.len());
@@ -106,6 +109,8 @@ fn put_client(w: &mut Writer<'_>, client: &Client, agent: &Agent) {
         nonce,
         head,
         via_at,
+        hop,
+        named,
         contact,
         body,
         number,
@@ -125,6 +130,8 @@ fn put_client(w: &mut Writer<'_>, client: &Client, agent: &Agent) {
     w.put(&head.is_empty());
     w.ident(&head[..]);
     w.ident(via_at);
+    w.ident(hop);
+    w.put(named);
     w.put(body);
     w.put(&number.is_some());
     w.ident(number);
@@ -162,7 +169,7 @@ impl Put for Seat {
 
 impl Put for Plan {
     fn put(&self, w: &mut Writer<'_>) {
-        let Self { hops, server_name, tried } = self;
+        let Self { hops, server_name, tried, named: _ } = self;
         put_list(w, hops.iter());
         w.put(server_name);
         w.put(tried);
