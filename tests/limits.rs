@@ -404,6 +404,26 @@ fn notify_windows() {
     assert_eq!(fresh.len(), 1);
 }
 
+/// Those who answer make room, though somebody silent was told before them.
+#[test]
+fn an_answer_opens_the_window_at_once() {
+    let mut rig = rig(|limits| limits.notify_window = 3);
+    let peers: Vec<String> = (1..=5).map(|n| format!("198.51.100.{n}:5080")).collect();
+    for peer in &peers {
+        let (_, sent) = rig.watch(peer);
+        let _ = rig.feed(udp(peer), &answer(&sent[1], "200 OK"));
+    }
+    rig.run(Duration::from_secs(6));
+    let bob = rig.endpoint.find(&ResourceKey::new(BOB, "presence").unwrap()).unwrap();
+    rig.endpoint.set_state(rig.now, bob, Body::new("application/pidf+xml", "<b/>")).unwrap();
+    let sent = rig.drain();
+    assert_eq!(sent.len(), 3);
+    for (at, expected) in [(1, 1), (2, 1)] {
+        let (_, next) = rig.feed(sent[at].0, &answer(&sent[at], "200 OK"));
+        assert_eq!(next.len(), expected, "{next:?}");
+    }
+}
+
 /// Covers: PEER-F08
 #[test]
 fn timers_per_wakeup() {

@@ -113,6 +113,14 @@ impl Dialog {
         self.part(Part::Routes)
     }
 
+    /// Whether the next hop has to be looked up, and may have several
+    /// addresses.
+    pub(crate) fn next_hop_is_name(&self) -> bool {
+        let route = self.routes().split(|b| *b == b'<').nth(1).and_then(|rest| rest.split(|b| *b == b'>').next());
+        let hop = Uri::parse(route.unwrap_or(self.target())).ok();
+        hop.and_then(|uri| uri.host()).is_some_and(|host| host.ip().is_none())
+    }
+
     pub(crate) fn event(&self) -> &[u8] {
         self.part(Part::Event)
     }

@@ -312,13 +312,15 @@ impl Agent {
         self.set_remote_cseq(&members, cseq);
         let Some(watcher) = self.watchers.at_mut(slot) else { return Err(gone()) };
         // INT-10: also where the NOTIFY that is owed now has to wait for its flow.
-        let given_up = watcher.open.take().zip(self.watchers.id_at(slot));
-        self.abandoned.extend(given_up.map(|(seq, id)| RequestId { subject: Subject::Watcher(id), seq }));
+        if let Some((seq, id)) = watcher.open.take().zip(self.watchers.id_at(slot)) {
+            self.abandoned.push_back(RequestId { subject: Subject::Watcher(id), seq });
+            self.trial_over(Subject::Watcher(id));
+        }
         // The flow that the watcher waits for, or whose window it fills, may be another now.
         self.unlink(slot);
         self.leave_window(slot);
         if has_moved {
-            self.forget_destination(slot);
+            self.target_moved(slot);
             self.retarget_siblings(slot);
         }
         if let Some(watcher) = self.watchers.at_mut(slot) {

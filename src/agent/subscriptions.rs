@@ -361,6 +361,9 @@ impl Agent {
             record.last_retry_after = retry_after;
         }
         let whose = Subject::Subscription(id);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            self.leave_server(whose);
+        }
         let result = match effect {
             SubscribeEffect::Challenge => match self.challenged(now, whose, status, message) {
                 Verdict::Retry => SubscribeResult::Retrying,
@@ -491,7 +494,12 @@ impl Agent {
         let limit = self.config.limits.dialog;
         let Some(record) = self.subscriptions.at_mut(slot) else { return };
         let moved = record.dialog.as_mut().is_some_and(|d| d.set_target(target, limit) == Ok(true));
-        if moved && let Some(old) = record.destination.take() {
+        // A route set leads to the same next hop as before.
+        let routed = record.dialog.as_ref().is_some_and(|dialog| !dialog.routes().is_empty());
+        if moved
+            && !routed
+            && let Some(old) = record.destination.take()
+        {
             self.flows.release(&self.entropy, old);
         }
     }

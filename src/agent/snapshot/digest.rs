@@ -88,6 +88,7 @@ impl Agent {
             waiting: _,
             dirty,
             window,
+            in_window: _,
             sweeps,
             changes: _,
             events,

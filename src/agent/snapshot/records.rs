@@ -438,6 +438,7 @@ impl Agent {
             identity,
             trial,
             detour,
+            pinned,
         } = watcher;
         let resource = self.resources.at(*resource);
         put_package(w, resource.map_or(PackageIndex(0), |resource| resource.package));
@@ -473,6 +474,7 @@ impl Agent {
             w.put(open_numbered);
             w.put(&trial.is_some());
             w.put(detour);
+            w.put(&pinned.filter(|_| open.is_some()));
             w.put(&in_window.is_some());
             w.word(match link.queue {
                 Queue::Idle => 0,
@@ -532,6 +534,7 @@ impl Agent {
             identity: r.get()?,
             trial: None,
             detour: None,
+            pinned: None,
         };
         Ok(ReadWatcher { watcher, flow: flow.ok_or(RestoreError::Malformed)?, destination })
     }
