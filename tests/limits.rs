@@ -404,6 +404,26 @@ fn notify_windows() {
     assert_eq!(fresh.len(), 1);
 }
 
+/// Whoever has an IPv6 network has one share, not one for each address.
+#[test]
+fn watchers_of_one_network() {
+    let mut rig = rig(|limits| limits.watchers_per_source = 2);
+    let local = "[2001:db8:1::1]:5060".parse().unwrap();
+    rig.endpoint.add_local(Transport::Udp, local, None, None).unwrap();
+    let mut ask = |peer: &str| {
+        let text = rig.text(&format!("sip:ann@{peer}"), "Expires: 600\r\n");
+        rig.feed(Flow::udp(local, peer.parse().unwrap()), &text).1
+    };
+    assert!(ask("[2001:db8:2::1]:5060").is_empty());
+    assert!(ask("[2001:db8:2::2:1]:5060").is_empty());
+    assert!(is_busy(&ask("[2001:db8:2:0:ffff::3]:5060")));
+    assert!(ask("[2001:db8:2:1::1]:5060").is_empty());
+    // IPv4 addresses in IPv6 form are no network.
+    for n in 1..=3 {
+        assert!(ask(&format!("[::ffff:198.51.100.{n}]:5060")).is_empty());
+    }
+}
+
 /// Those who answer make room, though somebody silent was told before them.
 #[test]
 fn an_answer_opens_the_window_at_once() {

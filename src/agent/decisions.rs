@@ -188,6 +188,7 @@ impl Agent {
             proven: incoming.identity.is_some(),
             authenticated: incoming.identity.is_some(),
             secure: incoming.secure,
+            direct: incoming.direct,
             refusal: None,
             other_reason: None,
             identity: incoming.identity.as_deref().map(Into::into),

@@ -318,6 +318,13 @@ pub(crate) enum Contact {
     Bad,
 }
 
+/// Whether the connection that `message` came on leads to the next hop of what
+/// follows in its dialog: not if a proxy has passed it on that is in no route
+/// set (RFC 3261 section 12.2.1.1).
+pub(crate) fn is_way_back<V: MessageView + ?Sized>(message: &V, routes: &[u8]) -> bool {
+    !routes.is_empty() || read::elements(message, HeaderName::Via).nth(1).is_none()
+}
+
 /// [`contact`], but [`Contact::Absent`] where it is just `target`, which that
 /// gave before.
 pub(crate) fn new_contact<V: MessageView + ?Sized>(message: &V, target: &[u8]) -> Contact {

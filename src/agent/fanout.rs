@@ -158,8 +158,8 @@ impl Agent {
             && let Some(open) = watcher.open.take()
         {
             // What it was challenged for says nothing of the next one.
-            self.abandoned.push_back(RequestId { subject: Subject::Watcher(id), seq: open });
             watcher.trial = None;
+            self.abandoned.push_back(RequestId { subject: Subject::Watcher(id), seq: open });
         }
         let watcher = self.watchers.at_mut(slot)?;
         watcher.local_cseq = watcher.local_cseq.saturating_add(1);
@@ -289,7 +289,8 @@ impl Agent {
         }
         let arrival = self.flows.get(arrival)?;
         // The connection of a SUBSCRIBE leads to where that came from, not to where a 3xx points.
-        let elsewhere = self.watchers.at(slot).is_some_and(|w| w.detour.is_some() && w.dialog.routes().is_empty());
+        let elsewhere = |w: &Watcher| !w.direct || (w.detour.is_some() && w.dialog.routes().is_empty());
+        let elsewhere = self.watchers.at(slot).is_some_and(elsewhere);
         let flow = arrival.flow();
         let stream = flow.stream.is_some() && !elsewhere;
         let reuse = stream || self.config.policy.delivery == crate::Delivery::Flow;

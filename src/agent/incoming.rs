@@ -40,6 +40,8 @@ pub(crate) struct Incoming {
     pub(super) cseq: u32,
     pub(super) media: u8,
     pub(super) secure: bool,
+    /// The connection that it came on leads to the next hop.
+    pub(super) direct: bool,
     pub(super) body: Option<Body>,
     pub(super) deadline: Instant,
     /// The dialog that it came in, if that exists already.
@@ -324,6 +326,7 @@ impl Agent {
             self.retarget_siblings(slot);
         }
         if let Some(watcher) = self.watchers.at_mut(slot) {
+            watcher.direct = dialogs::is_way_back(message, watcher.dialog.routes());
             let old = core::mem::replace(&mut watcher.flow, flow);
             if old != flow
                 && let Some(id) = self.watchers.id_at(slot)
@@ -426,6 +429,7 @@ impl Agent {
             return Err(self.overload());
         }
         let Asked { package, uri, key, dialog, secure, shares, cseq } = asked;
+        let direct = dialogs::is_way_back(message, dialog.routes());
         let incoming = Incoming {
             token,
             package,
@@ -440,6 +444,7 @@ impl Agent {
             cseq,
             media: checked.media,
             secure,
+            direct,
             body: checked.body,
             deadline: now + self.config.timers.decision,
             shares,

@@ -62,6 +62,8 @@ pub(crate) struct Watcher {
     pub(crate) authenticated: bool,
     /// SIPS dialog: our Contact is a SIPS URI.
     pub(crate) secure: bool,
+    /// The connection of its latest SUBSCRIBE leads to the next hop.
+    pub(crate) direct: bool,
     /// The latest status that a NOTIFY was refused with.
     pub(crate) refusal: Option<StatusCode>,
     /// A reason without a word of its own.

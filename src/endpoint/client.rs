@@ -65,6 +65,8 @@ pub(super) struct Client {
     pub(super) datagrams: Option<Box<(Flow, Instant)>>,
     /// It goes as a datagram whatever its size.
     pub(super) any_size: bool,
+    /// It has gone out in a transaction before this one.
+    pub(super) repeated: bool,
     /// It is in the queue.
     pub(super) queued: bool,
 }
@@ -226,6 +228,7 @@ impl Core {
             seat: None,
             datagrams: None,
             any_size: false,
+            repeated: false,
             queued: false,
         };
         let Some(id) = self.clients.list.insert_with(|_| client) else {
@@ -360,6 +363,7 @@ impl Core {
         if let Some((flow, _)) = client.datagrams.take().map(|wait| *wait) {
             client.any_size = true;
             if client.machine.take().is_some() {
+                client.repeated = true;
                 client.nonce = self.entropy.next_nonce();
             } else {
                 self.no_stream.mark(now, &self.entropy, flow.remote);
@@ -406,7 +410,7 @@ impl Core {
         let nonce = self.entropy.next_nonce();
         let Some(client) = self.clients.list.at_mut(slot) else { return };
         client.flow = None;
-        client.machine = None;
+        client.repeated |= client.machine.take().is_some();
         client.datagrams = None;
         client.nonce = nonce;
         self.arm_client(slot);
@@ -544,14 +548,15 @@ impl Core {
         (ours && alone && same).then_some(minted.slot)
     }
 
-    /// A response to the transaction in `slot`: the request to deliver it for.
+    /// A response to the transaction in `slot`: the request to deliver it for,
+    /// and the status to deliver.
     pub(super) fn response(
         &mut self,
         now: Instant,
         slot: u32,
         status: StatusCode,
         retry_after: Option<u32>,
-    ) -> Result<RequestId, Handled> {
+    ) -> Result<(RequestId, StatusCode), Handled> {
         let timers = *self.timers();
         let stray = Err(Handled::Dropped(DropReason::StrayResponse));
         let Some(client) = self.clients.list.at_mut(slot) else { return stray };
@@ -565,6 +570,9 @@ impl Core {
             return Err(Handled::Dropped(DropReason::LateResponse));
         }
         let (request, state) = (client.request, machine.state());
+        // Two addresses of one host: it has the request from the first, and what that led to was a failure.
+        let merged = client.repeated && status == StatusCode::LOOP_DETECTED;
+        let told = if merged { StatusCode::SERVICE_UNAVAILABLE } else { status };
         if let Some(flow) = client.flow {
             if status == StatusCode::SERVICE_UNAVAILABLE {
                 let pause = retry_after.map(|seconds| Duration::from_secs(u64::from(seconds)));
@@ -593,7 +601,7 @@ impl Core {
             State::Terminated => self.end_client(slot),
             State::Trying | State::Proceeding => self.arm_client(slot),
         }
-        Ok(request)
+        Ok((request, told))
     }
 
     pub(super) fn client_timeout(&mut self, now: Instant) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sip_events::digest::{Challenge, Request, Secret, Session};
+use sip_events::digest::{Algorithm, Challenge, Request, Secret, Session};
 use sip_events::{Config, Decision, Event, Limits, Misuse, ResourceKey, Timers};
 
 use super::kit::*;
@@ -76,6 +76,24 @@ fn a_nonce_that_waits_is_not_looked_up_again() {
     let next = authorization(&mut own);
     assert!(host.feed(CLIENT, &subscribe("d0", &next)).is_empty());
     assert_eq!(host.count(|event| matches!(event, Event::Credentials { .. })), 3);
+}
+
+/// What a forged source gains by an answer that has a line for each algorithm.
+#[test]
+fn a_challenge_is_as_long_as_its_algorithms() {
+    let request = format!(
+        "SUBSCRIBE {BOB} SIP/2.0\r\nVia: SIP/2.0/UDP {CLIENT};branch=z9hG4bKx\r\nFrom: <sip:a@b>;tag=a\r\n\
+         To: <{BOB}>\r\nCall-ID: c\r\nCSeq: 1 SUBSCRIBE\r\n\r\n"
+    );
+    for count in 1..=Algorithm::ALL.len() {
+        let mut host = Host::server(with_users().algorithms(&Algorithm::ALL[..count]));
+        let answer = host.feed(CLIENT, request.as_bytes()).remove(0);
+        assert!(is(&answer, "SIP/2.0 401"));
+        assert_eq!(fields(&answer, "WWW-Authenticate").len(), count);
+        let more = answer.len() - request.len();
+        assert!(more <= 60 + count * (150 + REALM.len()), "{count}: {more}");
+        assert!(count > 1 || more <= 300);
+    }
 }
 
 /// A look-up that takes longer than the transaction lives leads to nothing.

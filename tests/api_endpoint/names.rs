@@ -388,3 +388,22 @@ fn a_dual_stack_socket_reaches_ipv4() {
     kit.endpoint.add_local(Transport::Udp, addr(LOCAL), None, None).unwrap();
     assert_eq!(kit.subscribe(bob())[0].flow.remote, addr("203.0.113.9:5060"));
 }
+
+/// An answer that got lost keeps nobody from asking again.
+#[test]
+fn a_question_that_is_never_answered_is_asked_again() {
+    let mut kit = Kit::new();
+    let bob = || Subscribe::new("sip:bob@example.com:5070", "presence").unwrap().auto_resubscribe(false);
+    let asked = |kit: &mut Kit| kit.io().iter().filter(|io| matches!(io, Io::Resolve { .. })).count();
+    kit.subscribe(bob());
+    kit.subscribe(bob());
+    assert_eq!(asked(&mut kit), 1, "once for both");
+    kit.run_millis(40_000);
+    assert_eq!(kit.endpoint.transactions(), (0, 0));
+    kit.subscribe(bob());
+    let io = kit.io();
+    let [Io::Resolve { query, .. }] = io[..] else { panic!("{io:?}") };
+    let answer = Answer::Addresses { addresses: &[ip("203.0.113.1")], ttl: TTL };
+    kit.endpoint.handle_resolved(kit.now, query, answer).unwrap();
+    assert_eq!(kit.drain()[0].flow.remote, addr("203.0.113.1:5070"));
+}

@@ -71,6 +71,41 @@ fn a_notify_on_a_connection_that_closes_takes_another() {
     assert_eq!((gone(&mut kit), kit.endpoint.watchers().count()), (1, 0));
 }
 
+/// A proxy that did not record its route is no hop of the dialog, though its connection is open.
+///
+/// Covers: 3261-12.2.1.1-3
+#[test]
+fn a_proxy_that_is_in_no_route_set_gets_nothing_within_the_dialog() {
+    let hops = "SIP/2.0/TCP 203.0.113.1;branch=z9hG4bKp, SIP/2.0/TCP 198.51.100.7:5080;branch=z9hG4bK1";
+    let flow = stream(5, A);
+    for (route, connects) in [("", true), ("Record-Route: <sip:203.0.113.1;lr;transport=tcp>\r\n", false)] {
+        let mut kit = Kit::notifier();
+        kit.endpoint.handle_stream_opened(kit.now, None, flow).unwrap();
+        let text = Request { more: BY_TCP, via: hops.into(), ..Request::subscribe("s1") }.bytes();
+        let text = String::from_utf8(text).unwrap().replace("Contact:", &format!("{route}Contact:"));
+        kit.feed(flow, text);
+        let sent = kit.accept_all();
+        assert_eq!((sent[0].flow, sent.len()), (flow, if connects { 1 } else { 2 }));
+        let asked = kit.io().into_iter().find_map(|io| match io {
+            Io::Connect { remote, .. } => Some(remote),
+            _ => None,
+        });
+        assert_eq!(asked, connects.then(|| addr("198.51.100.7:5080")));
+
+        // The same for SUBSCRIBEs, whose NOTIFY came along it.
+        let mut kit = Kit::new();
+        let first = kit.subscribe(Subscribe::new("sip:bob@198.51.100.7:5080", "presence").unwrap()).remove(0);
+        kit.endpoint.handle_stream_opened(kit.now, None, flow).unwrap();
+        let notify = String::from_utf8(crate::peer::notify(&first, 1, "active;expires=600", route)).unwrap();
+        let via = notify.split("\r\n").find(|line| line.starts_with("Via: ")).unwrap();
+        kit.feed(flow, notify.replace(via, &format!("Via: {hops}")));
+        kit.feed(peer(), first.answer("200 OK", "Expires: 600\r\nContact: <sip:bob@198.51.100.7:5080>\r\n"));
+        let id = kit.endpoint.subscriptions().next().unwrap();
+        kit.endpoint.refresh(kit.now, id, None).unwrap();
+        assert_eq!(kit.drain().pop().unwrap().flow == flow, !connects);
+    }
+}
+
 /// A proxy with two addresses loses the one that a dialog has used so far.
 ///
 /// Covers: 6665-NRC-3

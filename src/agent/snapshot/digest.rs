@@ -216,6 +216,7 @@ impl Agent {
             cseq,
             media,
             secure,
+            direct,
             body,
             deadline,
             shares,
@@ -237,6 +238,7 @@ impl Agent {
         w.ident(cseq);
         w.put(media);
         w.put(secure);
+        w.put(direct);
         w.put(body);
         w.put(deadline);
         self.put_share(w, *shares);

@@ -433,6 +433,7 @@ impl Agent {
             proven,
             authenticated,
             secure,
+            direct,
             refusal,
             other_reason,
             identity,
@@ -463,6 +464,7 @@ impl Agent {
         w.put(proven);
         w.put(authenticated);
         w.put(secure);
+        w.put(direct);
         w.put(refusal);
         w.put(other_reason);
         w.put(identity);
@@ -529,6 +531,7 @@ impl Agent {
             proven: r.get()?,
             authenticated: r.get()?,
             secure: r.get()?,
+            direct: r.get()?,
             refusal: r.get()?,
             other_reason: r.get()?,
             identity: r.get()?,

@@ -122,6 +122,7 @@ fn put_client(w: &mut Writer<'_>, client: &Client, agent: &Agent) {
         seat,
         datagrams,
         any_size,
+        repeated,
         queued,
     } = client;
     agent.put_request(w, request);
@@ -149,6 +150,7 @@ fn put_client(w: &mut Writer<'_>, client: &Client, agent: &Agent) {
     w.put(seat);
     w.put(datagrams);
     w.put(any_size);
+    w.put(repeated);
     w.put(queued);
 }
 
