@@ -404,6 +404,46 @@ fn notify_windows() {
     assert_eq!(fresh.len(), 1);
 }
 
+/// Whoever has an IPv6 network has one share, not one for each address.
+#[test]
+fn watchers_of_one_network() {
+    let mut rig = rig(|limits| limits.watchers_per_source = 2);
+    let local = "[2001:db8:1::1]:5060".parse().unwrap();
+    rig.endpoint.add_local(Transport::Udp, local, None, None).unwrap();
+    let mut ask = |peer: &str| {
+        let text = rig.text(&format!("sip:ann@{peer}"), "Expires: 600\r\n");
+        rig.feed(Flow::udp(local, peer.parse().unwrap()), &text).1
+    };
+    assert!(ask("[2001:db8:2::1]:5060").is_empty());
+    assert!(ask("[2001:db8:2::2:1]:5060").is_empty());
+    assert!(is_busy(&ask("[2001:db8:2:0:ffff::3]:5060")));
+    assert!(ask("[2001:db8:2:1::1]:5060").is_empty());
+    // IPv4 addresses in IPv6 form are no network.
+    for n in 1..=3 {
+        assert!(ask(&format!("[::ffff:198.51.100.{n}]:5060")).is_empty());
+    }
+}
+
+/// Those who answer make room, though somebody silent was told before them.
+#[test]
+fn an_answer_opens_the_window_at_once() {
+    let mut rig = rig(|limits| limits.notify_window = 3);
+    let peers: Vec<String> = (1..=5).map(|n| format!("198.51.100.{n}:5080")).collect();
+    for peer in &peers {
+        let (_, sent) = rig.watch(peer);
+        let _ = rig.feed(udp(peer), &answer(&sent[1], "200 OK"));
+    }
+    rig.run(Duration::from_secs(6));
+    let bob = rig.endpoint.find(&ResourceKey::new(BOB, "presence").unwrap()).unwrap();
+    rig.endpoint.set_state(rig.now, bob, Body::new("application/pidf+xml", "<b/>")).unwrap();
+    let sent = rig.drain();
+    assert_eq!(sent.len(), 3);
+    for (at, expected) in [(1, 1), (2, 1)] {
+        let (_, next) = rig.feed(sent[at].0, &answer(&sent[at], "200 OK"));
+        assert_eq!(next.len(), expected, "{next:?}");
+    }
+}
+
 /// Covers: PEER-F08
 #[test]
 fn timers_per_wakeup() {

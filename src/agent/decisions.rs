@@ -188,11 +188,13 @@ impl Agent {
             proven: incoming.identity.is_some(),
             authenticated: incoming.identity.is_some(),
             secure: incoming.secure,
+            direct: incoming.direct,
             refusal: None,
             other_reason: None,
             identity: incoming.identity.as_deref().map(Into::into),
             trial: None,
             detour: None,
+            pinned: None,
         };
         let named = |id: RawId| {
             let (tag_slot, nonce) = incoming.shares.unwrap_or((id.slot, nonce));
@@ -250,13 +252,14 @@ impl Agent {
     }
 
     /// The stack can no longer answer a request: its transaction has ended, as
-    /// it does when the clock jumps. A SUBSCRIBE that waits for a decision is
-    /// forgotten, since a subscription without a 2xx would be nobody's wish.
+    /// it does when the clock jumps. A SUBSCRIBE that waits for a decision, or
+    /// for the secret of its user, is forgotten, since a subscription without a 2xx would be nobody's wish.
     pub fn handle_unanswered(&mut self, token: Token) {
         let late = self.incoming.iter().find(|(_, incoming)| incoming.token == token).map(|(id, _)| id.slot);
         if let Some(slot) = late {
             self.drop_incoming(slot);
         }
+        self.forget_claim(token);
     }
 
     pub(super) fn undecided(&mut self, now: Instant, slot: u32) {

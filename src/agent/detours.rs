@@ -39,6 +39,11 @@ pub(crate) struct Detour {
 }
 
 impl Detour {
+    #[cfg(test)]
+    pub(super) const fn waiting(&self) -> usize {
+        self.rest.len()
+    }
+
     pub(super) fn target(&self) -> Option<&[u8]> {
         self.tried.last().filter(|stop| !stop.proxy).map(|stop| &stop.uri[..])
     }
@@ -112,13 +117,16 @@ impl Agent {
             }
             let mut stop = Stop { uri: Vec::with_capacity(uri.as_bytes().len()), proxy };
             uri.write_request_uri(&mut stop.uri);
-            let known = [&detour.tried[..], &detour.rest, &fresh, &origin].concat();
-            if !known.iter().any(|known| known.is(&stop)) {
+            let mut known = detour.tried.iter().chain(&detour.rest).chain(&fresh).chain(&origin);
+            if !known.any(|known| known.is(&stop)) {
                 fresh.push(stop);
             }
         }
         // The newest are the best informed.
         detour.rest.extend(fresh.into_iter().rev());
+        // No more than may be tried.
+        let room = (self.config.limits.redirects as usize).saturating_sub(detour.tried.len());
+        detour.rest.drain(..detour.rest.len().saturating_sub(room));
         if let Some(own) = self.detour(whose) {
             *own = Some(detour);
         }
@@ -184,6 +192,35 @@ impl Agent {
                 }
                 Subject::Watcher(id) => self.watchers.get(id).is_some_and(|record| record.secure),
             }
+    }
+
+    /// The server that its requests have gone to has no time (RFC 3261 section
+    /// 21.5.4): another one of the same name may. A connection stays where
+    /// nothing else says how to get there.
+    pub(super) fn leave_server(&mut self, whose: Subject) {
+        let (destination, routed) = match whose {
+            Subject::Subscription(id) => {
+                let Some(record) = self.subscriptions.get(id) else { return };
+                let Some(dialog) = &record.dialog else { return };
+                (record.destination, !dialog.routes().is_empty())
+            }
+            Subject::Watcher(id) => {
+                let Some(record) = self.watchers.get(id) else { return };
+                (record.destination, !record.dialog.routes().is_empty())
+            }
+        };
+        let stream = destination.and_then(|id| self.flows.get(id)).is_some_and(|flow| flow.flow().stream.is_some());
+        if stream && !routed {
+            return;
+        }
+        match whose {
+            Subject::Subscription(id) => {
+                if let Some(left) = self.subscriptions.get_mut(id).and_then(|record| record.destination.take()) {
+                    self.flows.release(&self.entropy, left);
+                }
+            }
+            Subject::Watcher(id) => self.forget_destination(id.slot),
+        }
     }
 
     /// The next hop has changed, unless a route set or the application's own

@@ -113,6 +113,14 @@ impl Dialog {
         self.part(Part::Routes)
     }
 
+    /// Whether the next hop has to be looked up, and may have several
+    /// addresses.
+    pub(crate) fn next_hop_is_name(&self) -> bool {
+        let route = self.routes().split(|b| *b == b'<').nth(1).and_then(|rest| rest.split(|b| *b == b'>').next());
+        let hop = Uri::parse(route.unwrap_or(self.target())).ok();
+        hop.and_then(|uri| uri.host()).is_some_and(|host| host.ip().is_none())
+    }
+
     pub(crate) fn event(&self) -> &[u8] {
         self.part(Part::Event)
     }
@@ -308,6 +316,13 @@ pub(crate) enum Contact {
     Target(Vec<u8>),
     /// `*`, several, or not a SIP URI.
     Bad,
+}
+
+/// Whether the connection that `message` came on leads to the next hop of what
+/// follows in its dialog: not if a proxy has passed it on that is in no route
+/// set (RFC 3261 section 12.2.1.1).
+pub(crate) fn is_way_back<V: MessageView + ?Sized>(message: &V, routes: &[u8]) -> bool {
+    !routes.is_empty() || read::elements(message, HeaderName::Via).nth(1).is_none()
 }
 
 /// [`contact`], but [`Contact::Absent`] where it is just `target`, which that

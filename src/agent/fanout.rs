@@ -13,7 +13,7 @@ use super::message::{OutRequest, Outgoing, RequestId, Subject};
 use super::watchers::Watcher;
 use super::{Agent, SCAN_LIMIT};
 use crate::Instant;
-use crate::id::RawId;
+use crate::id::{Arena, RawId};
 use crate::machine::notifier::{NotifyOut, Urgency};
 use crate::machine::{ReasonCode, Substate};
 use crate::package::{NotifyContext, Rendered, View};
@@ -49,7 +49,7 @@ impl Agent {
                 }
             }
         }
-        if self.window.len() >= self.config.limits.notify_window as usize {
+        if self.is_window_full() {
             return None;
         }
         while let Some(slot) = self.ready.first() {
@@ -114,7 +114,7 @@ impl Agent {
             if !owed && self.must_wait(slot) {
                 return None;
             }
-            if let Some(out) = self.send_notify(now, slot, head, urgency) {
+            if let Some(out) = self.send_notify(now, slot, head, urgency, owed) {
                 return Some(out);
             }
         }
@@ -137,7 +137,14 @@ impl Agent {
         }
     }
 
-    fn send_notify(&mut self, now: Instant, slot: u32, head: &mut Vec<u8>, urgency: Urgency) -> Option<Outgoing> {
+    fn send_notify(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        head: &mut Vec<u8>,
+        urgency: Urgency,
+        owed: bool,
+    ) -> Option<Outgoing> {
         let rendered = self.render(slot, urgency);
         let id = self.watchers.id_at(slot)?;
         let watcher = self.watchers.at_mut(slot)?;
@@ -188,10 +195,12 @@ impl Agent {
         let body = body.map_or_else(Bytes::new, |body| body.data);
         let subject = Subject::Watcher(id);
         self.authorise_notify(subject, start, &mut placed, (&body, number), head);
+        let known = self.notify_destination(slot, arrival, destination);
+        self.watchers.at_mut(slot)?.pinned = known.map(|flow| flow.stream.is_some());
         let request = OutRequest {
             id: RequestId { subject, seq: out.seq },
             method: Method::Notify,
-            destination: self.notify_destination(slot, arrival, destination),
+            destination: known,
             next_hop: placed.next_hop,
             via_at: placed.via_at,
             contact: None,
@@ -199,7 +208,12 @@ impl Agent {
             number,
             proven: self.watchers.at(slot)?.proven,
         };
-        self.enter_window(now, id, out.seq, destination.unwrap_or(arrival));
+        if owed {
+            // It is in nobody's window, and the one before it is given up.
+            self.leave_window(slot);
+        } else {
+            self.enter_window(now, id, out.seq, destination.unwrap_or(arrival));
+        }
         if shared {
             self.align(slot);
         }
@@ -275,7 +289,8 @@ impl Agent {
         }
         let arrival = self.flows.get(arrival)?;
         // The connection of a SUBSCRIBE leads to where that came from, not to where a 3xx points.
-        let elsewhere = self.watchers.at(slot).is_some_and(|w| w.detour.is_some() && w.dialog.routes().is_empty());
+        let elsewhere = |w: &Watcher| !w.direct || (w.detour.is_some() && w.dialog.routes().is_empty());
+        let elsewhere = self.watchers.at(slot).is_some_and(elsewhere);
         let flow = arrival.flow();
         let stream = flow.stream.is_some() && !elsewhere;
         let reuse = stream || self.config.policy.delivery == crate::Delivery::Flow;
@@ -287,17 +302,31 @@ impl Agent {
         if let Some(record) = self.watchers.get_mut(watcher) {
             let old = record.in_window.replace(flow);
             self.flows.enter_window(flow);
-            if let Some(old) = old {
-                self.flows.leave_window(old);
-                self.admit(old);
+            match old {
+                Some(old) => {
+                    self.flows.leave_window(old);
+                    self.admit(old);
+                }
+                None => self.in_window = self.in_window.saturating_add(1),
             }
         }
+        // Answered ones may stand behind one that is not.
+        if self.window.len() > (self.in_window as usize).saturating_mul(2).saturating_add(64) {
+            let watchers = &self.watchers;
+            self.window.retain(|entry| is_open(watchers, entry));
+        }
+    }
+
+    /// Whether as many NOTIFYs are out as may be.
+    pub(super) fn is_window_full(&self) -> bool {
+        self.in_window >= self.config.limits.notify_window
     }
 
     /// The watcher's NOTIFY was answered, given up, or is T1 old.
     pub(super) fn leave_window(&mut self, slot: u32) {
         let Some(watcher) = self.watchers.at_mut(slot) else { return };
         if let Some(flow) = watcher.in_window.take() {
+            self.in_window = self.in_window.saturating_sub(1);
             self.flows.leave_window(flow);
             self.admit(flow);
         }
@@ -307,8 +336,7 @@ impl Agent {
     pub(super) fn shrink_window(&mut self, now: Instant) {
         let t1 = self.config.timers.sip.t1;
         while let Some(first) = self.window.front().copied() {
-            let open =
-                self.watchers.get(first.watcher).is_some_and(|w| w.open == Some(first.seq) && w.in_window.is_some());
+            let open = is_open(&self.watchers, &first);
             if open && first.sent + t1 > now {
                 break;
             }
@@ -386,6 +414,10 @@ impl Agent {
         }
         true
     }
+}
+
+fn is_open(watchers: &Arena<Watcher>, entry: &InWindow) -> bool {
+    watchers.get(entry.watcher).is_some_and(|w| w.open == Some(entry.seq) && w.in_window.is_some())
 }
 
 fn write_state(out: &NotifyOut, other: &[u8], head: &mut Vec<u8>) {

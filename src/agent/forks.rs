@@ -103,7 +103,7 @@ impl Agent {
         if attempt.subscriptions.is_empty()
             && let Some(attempt) = self.attempts.remove(slot)
         {
-            self.forget_call(&attempt.call_id);
+            self.forget_call(false, &attempt.call_id);
         }
         // They come in the order in which their windows close, nearly.
         while let Some(first) = self.orphans.front()

@@ -40,6 +40,8 @@ pub(crate) struct Incoming {
     pub(super) cseq: u32,
     pub(super) media: u8,
     pub(super) secure: bool,
+    /// The connection that it came on leads to the next hop.
+    pub(super) direct: bool,
     pub(super) body: Option<Body>,
     pub(super) deadline: Instant,
     /// The dialog that it came in, if that exists already.
@@ -312,16 +314,19 @@ impl Agent {
         self.set_remote_cseq(&members, cseq);
         let Some(watcher) = self.watchers.at_mut(slot) else { return Err(gone()) };
         // INT-10: also where the NOTIFY that is owed now has to wait for its flow.
-        let given_up = watcher.open.take().zip(self.watchers.id_at(slot));
-        self.abandoned.extend(given_up.map(|(seq, id)| RequestId { subject: Subject::Watcher(id), seq }));
+        if let Some((seq, id)) = watcher.open.take().zip(self.watchers.id_at(slot)) {
+            self.abandoned.push_back(RequestId { subject: Subject::Watcher(id), seq });
+            self.trial_over(Subject::Watcher(id));
+        }
         // The flow that the watcher waits for, or whose window it fills, may be another now.
         self.unlink(slot);
         self.leave_window(slot);
         if has_moved {
-            self.forget_destination(slot);
+            self.target_moved(slot);
             self.retarget_siblings(slot);
         }
         if let Some(watcher) = self.watchers.at_mut(slot) {
+            watcher.direct = dialogs::is_way_back(message, watcher.dialog.routes());
             let old = core::mem::replace(&mut watcher.flow, flow);
             if old != flow
                 && let Some(id) = self.watchers.id_at(slot)
@@ -424,6 +429,7 @@ impl Agent {
             return Err(self.overload());
         }
         let Asked { package, uri, key, dialog, secure, shares, cseq } = asked;
+        let direct = dialogs::is_way_back(message, dialog.routes());
         let incoming = Incoming {
             token,
             package,
@@ -438,6 +444,7 @@ impl Agent {
             cseq,
             media: checked.media,
             secure,
+            direct,
             body: checked.body,
             deadline: now + self.config.timers.decision,
             shares,

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 use core::cmp::Reverse;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use super::Agent;
 use super::flows::FlowId;
@@ -30,17 +30,24 @@ pub(crate) struct Locals {
     pub(crate) list: Vec<Local>,
     /// [`ContactFlow::Same`](crate::ContactFlow).
     pub(crate) same_flow: bool,
+    /// What we were known by lately: answers to what was sent then name it.
+    pub(super) former: Vec<HostPort>,
 }
 
 impl Locals {
     /// Most addresses that are kept.
     const MAX: usize = 64;
+    /// Most former names that are kept.
+    const MAX_FORMER: usize = 8;
 
     /// One that is known takes the place of what was said of it.
     fn add(&mut self, new: Local) -> Result<(), Misuse> {
         let room = self.list.len() < Self::MAX;
         match self.list.iter_mut().find(|old| (old.transport, old.bind) == (new.transport, new.bind)) {
-            Some(old) => *old = new,
+            Some(old) => {
+                let old = core::mem::replace(old, new);
+                self.remember(old.sent_by);
+            }
             None if room => self.list.push(new),
             None => return Err(Misuse::Limit),
         }
@@ -56,7 +63,20 @@ impl Locals {
     }
 
     pub(super) fn remove(&mut self, bind: SocketAddr) {
+        let former: Vec<HostPort> =
+            self.list.iter().filter(|local| local.bind == bind).map(|local| local.sent_by.clone()).collect();
         self.list.retain(|local| local.bind != bind);
+        former.into_iter().for_each(|name| self.remember(name));
+    }
+
+    fn remember(&mut self, name: HostPort) {
+        if self.former.contains(&name) {
+            return;
+        }
+        if self.former.len() >= Self::MAX_FORMER {
+            self.former.remove(0);
+        }
+        self.former.push(name);
     }
 
     pub(crate) fn has(&self, transport: Transport) -> bool {
@@ -67,6 +87,19 @@ impl Locals {
     pub(crate) fn towards(&self, transport: Transport, remote: SocketAddr) -> Option<&Local> {
         let fits = |local: &&Local| local.transport == transport && local.bind.is_ipv4() == remote.is_ipv4();
         self.list.iter().find(fits)
+    }
+
+    /// `remote` as we reach it, if we do: an IPv6 socket that is bound to all
+    /// addresses takes those of IPv4 in their mapped form (RFC 3493 section
+    /// 3.7).
+    pub(crate) fn reach(&self, transport: Transport, remote: SocketAddr) -> Option<SocketAddr> {
+        if self.towards(transport, remote).is_some() {
+            return Some(remote);
+        }
+        let IpAddr::V4(ip) = remote.ip() else { return None };
+        let dual =
+            |local: &Local| local.transport == transport && local.bind.is_ipv6() && local.bind.ip().is_unspecified();
+        self.list.iter().any(dual).then(|| SocketAddr::new(ip.to_ipv6_mapped().into(), remote.port()))
     }
 
     /// What is said of `address`: the one bound to it, else one that is bound
@@ -106,7 +139,10 @@ impl Locals {
             }
         };
         let default = flow.transport.default_port();
-        sent_by.host() == via.host() && sent_by.port().unwrap_or(default) == via.port().unwrap_or(default)
+        let same = |name: &HostPort| {
+            name.host() == via.host() && name.port().unwrap_or(default) == via.port().unwrap_or(default)
+        };
+        same(sent_by) || self.former.iter().any(same)
     }
 
     /// Appends the Contact field line for messages of `transport` between

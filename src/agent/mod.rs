@@ -171,6 +171,8 @@ pub struct Agent {
     /// Resources whose state changed.
     dirty: VecDeque<u32>,
     window: VecDeque<InWindow>,
+    /// How many of them are open.
+    in_window: u32,
     /// Work on many objects that is not finished.
     sweeps: VecDeque<moves::Sweep>,
     /// What has changed since it was saved, once somebody asked.
@@ -216,6 +218,7 @@ impl Agent {
             waiting: 0,
             dirty: VecDeque::new(),
             window: VecDeque::new(),
+            in_window: 0,
             sweeps: VecDeque::new(),
             changes: None,
             events: VecDeque::new(),
@@ -479,15 +482,14 @@ impl Agent {
         let undecided = [&self.incoming_timers, &self.auth.claim_timers];
         let undecided =
             undecided.into_iter().filter_map(TimerHeap::peek).min().map(|(at, _)| (at, TimerKind::Decision));
-        let blocked = self.window.len() >= self.config.limits.notify_window as usize
-            && (!self.dirty.is_empty() || self.ready.first().is_some());
+        let blocked = self.is_window_full() && (!self.dirty.is_empty() || self.ready.first().is_some());
         let per_flow = self.waiting > 0;
         let window = self.window_opens().filter(|_| blocked || per_flow).map(|at| (at, TimerKind::Window));
         [subscription, attempt, watcher, undecided, window].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     fn has_output(&self) -> bool {
-        let window_open = self.window.len() < self.config.limits.notify_window as usize;
+        let window_open = !self.is_window_full();
         let requests = !self.senders.is_empty()
             || !self.owed.is_empty()
             || (window_open && (!self.dirty.is_empty() || self.ready.first().is_some()));

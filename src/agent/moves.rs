@@ -219,21 +219,31 @@ impl Agent {
             return;
         }
         let old = record.destination.and_then(|flow| self.flows.get(flow)).map(|flow| (flow.flow(), flow.gone));
-        let moved = match old {
+        // A connection that we opened has a port of its own, and says that we are reached at `from`.
+        let beside = |flow: &Flow| {
+            let host =
+                flow.local.ip() == from.ip() || (from.ip().is_unspecified() && from.is_ipv4() == flow.local.is_ipv4());
+            flow.stream.is_some() && host && !self.locals.is_bound(flow.local)
+        };
+        let moved = match &old {
             None => true,
-            Some((flow, gone)) => gone || flow.local == from,
+            Some((flow, gone)) => *gone || flow.local == from || beside(flow),
         };
         if !moved {
             return;
         }
-        if let Some(left) = record.destination.take() {
-            self.flows.release(&self.entropy, left);
+        let stays = old.is_some_and(|(flow, gone)| !gone && flow.local != from && from.ip() == to.ip());
+        if !stays {
+            if let Some(left) = record.destination.take() {
+                self.flows.release(&self.entropy, left);
+            }
+            // The same way from another address; a connection is to be had anew.
+            let next = old.filter(|(flow, _)| flow.stream.is_none()).map(|(flow, _)| Flow { local: to, ..flow });
+            let next = next.and_then(|flow| self.flows.intern(&self.entropy, flow));
+            let Some(record) = self.subscriptions.get_mut(id) else { return };
+            record.destination = next;
         }
-        // The same way from another address; a connection is to be had anew.
-        let next = old.filter(|(flow, _)| flow.stream.is_none()).map(|(flow, _)| Flow { local: to, ..flow });
-        let next = next.and_then(|flow| self.flows.intern(&self.entropy, flow));
         let Some(record) = self.subscriptions.get_mut(id) else { return };
-        record.destination = next;
         if let Some(seq) = record.open.take() {
             record.trial = None;
             self.abandoned.push_back(RequestId { subject: Subject::Subscription(id), seq });

@@ -86,7 +86,7 @@ impl Agent {
 
     pub(super) fn take_info<V: MessageView + ?Sized>(&mut self, _whose: Subject, _message: &V) {}
 
-    pub(super) fn forget_call(&mut self, _call_id: &[u8]) {}
+    pub(super) fn forget_call(&mut self, _of_watcher: bool, _call_id: &[u8]) {}
 
     pub(super) fn ask_over(&mut self, _now: Instant, _id: RawId) -> Option<StatusCode> {
         None
@@ -104,6 +104,8 @@ impl Agent {
     }
 
     pub(super) fn claim_timeout(&mut self, _slot: u32) {}
+
+    pub(super) fn forget_claim(&mut self, _token: Token) {}
 
     pub(super) fn drop_claims(&mut self) {}
 }

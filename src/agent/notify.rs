@@ -208,7 +208,8 @@ impl Agent {
         if let Some(dialog) = dialog {
             // RFC 6665 section 4.4.1: this NOTIFY makes the dialog, unless it also ends it.
             if input.substate != Substate::Terminated {
-                self.establish(slot, attempt_slot, dialog, from);
+                let reuse = from.flow.stream.is_some() && dialogs::is_way_back(message, dialog.routes());
+                self.establish(slot, attempt_slot, dialog, Some(from.flow).filter(|_| reuse));
                 self.supersede(now, slot, attempt_slot);
             }
         } else if let Some(target) = target {

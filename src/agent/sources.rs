@@ -15,6 +15,15 @@ pub(crate) struct Sources {
     v6: PartedTable<(Ipv6Addr, u32)>,
 }
 
+/// What one subscriber may have: an IPv4 address, or an IPv6 network of 64
+/// bits. An IPv4 address that came in IPv6 form is one.
+fn share(source: IpAddr) -> IpAddr {
+    match source.to_canonical() {
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
+        v4 => v4,
+    }
+}
+
 trait Key: Copy + PartialEq {
     fn hash(self, entropy: &Entropy) -> u64;
 }
@@ -55,21 +64,21 @@ fn leave<K: Key>(table: &mut PartedTable<(K, u32)>, entropy: &Entropy, key: K) {
 
 impl Sources {
     pub(crate) fn count(&self, entropy: &Entropy, source: IpAddr) -> u32 {
-        match source {
+        match share(source) {
             IpAddr::V4(ip) => count(&self.v4, entropy, ip),
             IpAddr::V6(ip) => count(&self.v6, entropy, ip),
         }
     }
 
     pub(crate) fn enter(&mut self, entropy: &Entropy, source: IpAddr) {
-        match source {
+        match share(source) {
             IpAddr::V4(ip) => enter(&mut self.v4, entropy, ip),
             IpAddr::V6(ip) => enter(&mut self.v6, entropy, ip),
         }
     }
 
     pub(crate) fn leave(&mut self, entropy: &Entropy, source: IpAddr) {
-        match source {
+        match share(source) {
             IpAddr::V4(ip) => leave(&mut self.v4, entropy, ip),
             IpAddr::V6(ip) => leave(&mut self.v6, entropy, ip),
         }

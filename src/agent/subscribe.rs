@@ -220,7 +220,9 @@ impl Subscribe {
         self
     }
 
-    /// Whether the library refreshes by itself; it does by default.
+    /// Whether the library refreshes by itself; it does by default. After the
+    /// loss of its connection, and after
+    /// [`rehome`](crate::agent::Agent::rehome), it does so in any case.
     #[must_use]
     pub const fn auto_refresh(mut self, yes: bool) -> Self {
         self.auto_refresh = yes;

@@ -11,7 +11,7 @@ use super::auth::Verdict;
 use super::dialogs::Dialog;
 use super::flows::FlowId;
 use super::forks::ForkWindow;
-use super::message::{Origin, RequestId, Subject};
+use super::message::{RequestId, Subject};
 use super::retry::Governor;
 use super::subscribe::Subscribe;
 use super::{Agent, Close};
@@ -19,6 +19,7 @@ use crate::Instant;
 use crate::entropy::{MINTED_LEN, Minted, Role};
 use crate::error::{Failure, Misuse};
 use crate::event::{Event, Reason, TimerKind};
+use crate::flow::Flow;
 use crate::id::{RawId, SubscriptionId};
 use crate::machine::responses::{SubscribeEffect, is_fatal};
 use crate::machine::subscriber::{self, Outcome, SubscribeResult};
@@ -361,6 +362,9 @@ impl Agent {
             record.last_retry_after = retry_after;
         }
         let whose = Subject::Subscription(id);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            self.leave_server(whose);
+        }
         let result = match effect {
             SubscribeEffect::Challenge => match self.challenged(now, whose, status, message) {
                 Verdict::Retry => SubscribeResult::Retrying,
@@ -455,13 +459,13 @@ impl Agent {
         self.wake_partners(&partners);
     }
 
-    /// A NOTIFY made this subscription's dialog (RFC 6665 section 4.4.1).
-    pub(super) fn establish(&mut self, slot: u32, attempt: u32, dialog: Dialog, from: &Origin) {
+    /// A NOTIFY made this subscription's dialog (RFC 6665 section 4.4.1). If a
+    /// connection carried it, that carries what follows.
+    pub(super) fn establish(&mut self, slot: u32, attempt: u32, dialog: Dialog, connection: Option<Flow>) {
         let Some(attempt) = self.attempts.at_mut(attempt) else { return };
         attempt.made_usage = true;
         let cseq = attempt.cseq;
-        // A connection that carried the NOTIFY carries what follows.
-        let reuse = from.flow.stream.and_then(|_| self.flows.intern(&self.entropy, from.flow));
+        let reuse = connection.and_then(|flow| self.flows.intern(&self.entropy, flow));
         let Some(record) = self.subscriptions.at_mut(slot) else { return };
         let old = core::mem::replace(&mut record.destination, reuse);
         record.dialog = Some(dialog);
@@ -491,7 +495,12 @@ impl Agent {
         let limit = self.config.limits.dialog;
         let Some(record) = self.subscriptions.at_mut(slot) else { return };
         let moved = record.dialog.as_mut().is_some_and(|d| d.set_target(target, limit) == Ok(true));
-        if moved && let Some(old) = record.destination.take() {
+        // A route set leads to the same next hop as before.
+        let routed = record.dialog.as_ref().is_some_and(|dialog| !dialog.routes().is_empty());
+        if moved
+            && !routed
+            && let Some(old) = record.destination.take()
+        {
             self.flows.release(&self.entropy, old);
         }
     }

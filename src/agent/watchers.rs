@@ -62,6 +62,8 @@ pub(crate) struct Watcher {
     pub(crate) authenticated: bool,
     /// SIPS dialog: our Contact is a SIPS URI.
     pub(crate) secure: bool,
+    /// The connection of its latest SUBSCRIBE leads to the next hop.
+    pub(crate) direct: bool,
     /// The latest status that a NOTIFY was refused with.
     pub(crate) refusal: Option<StatusCode>,
     /// A reason without a word of its own.
@@ -73,6 +75,9 @@ pub(crate) struct Watcher {
     pub(crate) trial: Option<Box<super::auth::Trial>>,
     /// Where the open NOTIFY was redirected to.
     pub(crate) detour: Option<Box<super::detours::Detour>>,
+    /// The way of the open NOTIFY was known from before; whether it is a
+    /// connection.
+    pub(crate) pinned: Option<bool>,
 }
 
 /// A watcher as the application sees it.
@@ -269,7 +274,7 @@ impl Agent {
         if watcher.shared {
             self.leave(watcher.dialog_name(), slot);
         }
-        self.forget_call(watcher.dialog.call_id());
+        self.forget_call(true, watcher.dialog.call_id());
         if let Some(seq) = watcher.open {
             self.abandoned.push_back(RequestId { subject: Subject::Watcher(id), seq });
         }
@@ -327,6 +332,9 @@ impl Agent {
             self.retarget_watcher(slot, target);
         }
         let whose = Subject::Watcher(id);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            self.leave_server(whose);
+        }
         let retry = match effect {
             NotifyEffect::Challenge => self.challenged(now, whose, status, message) == Verdict::Retry,
             NotifyEffect::Redirect => self.redirected(whose, status, message),
@@ -366,9 +374,10 @@ impl Agent {
     pub(super) fn notify_failed(&mut self, now: Instant, slot: u32, seq: u32, why: Failure) {
         let Some(watcher) = self.close_open(slot, seq) else { return };
         let (report, cseq) = (watcher.report, watcher.local_cseq);
+        let lost = why != Failure::Timeout && self.has_other_way(slot);
         self.forget_destination(slot);
         if let Some(id) = self.watchers.id_at(slot) {
-            if self.next_stop(Subject::Watcher(id)) {
+            if lost || self.next_stop(Subject::Watcher(id)) {
                 self.trial_moves(Subject::Watcher(id));
                 return self.finish_notify(now, slot, seq, NotifyResult::Retry);
             }
@@ -419,7 +428,31 @@ impl Agent {
         let limit = self.config.limits.dialog;
         let Some(watcher) = self.watchers.at_mut(slot) else { return };
         if watcher.dialog.set_target(target, limit) == Ok(true) {
-            self.forget_destination(slot);
+            self.target_moved(slot);
+        }
+    }
+
+    /// Its NOTIFYs go elsewhere, at the end at least: a route set leads to the
+    /// same next hop as before.
+    pub(super) fn target_moved(&mut self, slot: u32) {
+        match self.watchers.at_mut(slot) {
+            Some(watcher) if !watcher.dialog.routes().is_empty() => watcher.proven = watcher.authenticated,
+            _ => self.forget_destination(slot),
+        }
+    }
+
+    /// Whether the way that the open NOTIFY took was known from before and is
+    /// not the only one: then that of its route or target is to be found anew
+    /// (INT-11). What is found so is not lost for another.
+    fn has_other_way(&self, slot: u32) -> bool {
+        let Some(watcher) = self.watchers.at(slot) else { return false };
+        let arrival = self.flows.get(watcher.flow).filter(|arrival| arrival.flow().stream.is_some());
+        match watcher.pinned {
+            None => false,
+            Some(true) => {
+                arrival.is_none_or(|arrival| arrival.gone && self.config.policy.flow_gone != crate::FlowGone::Remove)
+            }
+            Some(false) => self.config.policy.delivery != crate::Delivery::Flow && watcher.dialog.next_hop_is_name(),
         }
     }
 

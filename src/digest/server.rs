@@ -50,6 +50,11 @@ impl Claim<'_> {
         self.answer.userhash
     }
 
+    /// Names the nonce.
+    pub(crate) const fn stamp(&self) -> u64 {
+        self.stamp
+    }
+
     /// The algorithm: an HA1 has to be by its hash.
     pub const fn algorithm(&self) -> Algorithm {
         self.algorithm

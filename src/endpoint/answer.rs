@@ -206,7 +206,7 @@ impl Endpoint {
             self.core.read_keep(now, slot, message);
         }
         match self.core.response(now, slot, status, read::retry_after(message).map(|after| after.seconds)) {
-            Ok(request) => {
+            Ok((request, status)) => {
                 let tag = identity.and_then(|identity| identity.to.tag());
                 self.agent.handle_tagged_response(now, request, status, tag, message);
                 Handled::Consumed

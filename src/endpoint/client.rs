@@ -3,6 +3,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -24,7 +25,7 @@ use crate::machine::client_txn::{Fired, State, ToUser, Transaction};
 use crate::parts::PartedTable;
 use crate::time::earliest;
 use crate::timers::TimerHeap;
-use crate::wire::{HeadWriter, HeaderName, Message, Method, StatusCode, Transport, is_sips, read};
+use crate::wire::{HeadWriter, HeaderName, Message, Method, StatusCode, Transport, Uri, is_sips, read};
 
 /// The largest request that goes over datagrams while the path's MTU is
 /// unknown (RFC 3261 section 18.1.1).
@@ -43,6 +44,10 @@ pub(super) struct Client {
     /// What the agent wrote, until it cannot be needed again.
     pub(super) head: Vec<u8>,
     pub(super) via_at: usize,
+    /// Where in `head` the next hop's URI is.
+    pub(super) hop: (u32, u32),
+    /// The next hop was found by a name, which may have other addresses.
+    pub(super) named: bool,
     pub(super) contact: Option<Placeholder>,
     pub(super) body: Bytes,
     pub(super) number: Option<(usize, u32)>,
@@ -60,6 +65,8 @@ pub(super) struct Client {
     pub(super) datagrams: Option<Box<(Flow, Instant)>>,
     /// It goes as a datagram whatever its size.
     pub(super) any_size: bool,
+    /// It has gone out in a transaction before this one.
+    pub(super) repeated: bool,
     /// It is in the queue.
     pub(super) queued: bool,
 }
@@ -128,6 +135,13 @@ impl Client {
         earliest(earliest(machine, patience), Some(self.expires))
     }
 
+    /// Whether another address may do what one did not.
+    fn has_others(&self) -> bool {
+        let (start, end) = self.hop;
+        let hop = self.head.get(start as usize..end as usize).and_then(|hop| Uri::parse(hop).ok());
+        self.named || hop.and_then(|hop| hop.host()).is_some_and(|host| host.ip().is_none())
+    }
+
     fn branch(&self, slot: u32) -> Minted {
         Minted { role: Role::Client, slot, nonce: self.nonce }
     }
@@ -183,20 +197,26 @@ impl Client {
 impl Core {
     /// Starts a request of the agent; `head` is what it wrote.
     pub(super) fn request(&mut self, now: Instant, request: OutRequest, head: Vec<u8>) {
-        let flow = request.destination.filter(|flow| self.connections.is_open(flow));
-        let plan = match flow {
-            Some(_) => None,
-            None => {
+        let known = request.destination.filter(|flow| self.connections.is_open(flow));
+        // One of several servers, that failed since: it comes last.
+        let down = known.is_some_and(|flow| self.down.has(now, flow.transport, flow.remote));
+        let plan = match known {
+            Some(_) if !down => None,
+            _ => {
                 let next_hop = head.get(request.next_hop.clone()).unwrap_or_default();
                 Plan::new(next_hop, is_for_sips(&head), &self.locals).map(Box::new)
             }
         };
+        let flow = known.filter(|_| plan.is_none());
+        let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         let client = Client {
             request: request.id,
             method: request.method,
             nonce: self.entropy.next_nonce(),
             head,
             via_at: request.via_at,
+            hop: (place(request.next_hop.start), place(request.next_hop.end)),
+            named: plan.as_ref().is_some_and(|plan| plan.is_named()),
             contact: request.contact,
             body: request.body,
             number: request.number,
@@ -208,6 +228,7 @@ impl Core {
             seat: None,
             datagrams: None,
             any_size: false,
+            repeated: false,
             queued: false,
         };
         let Some(id) = self.clients.list.insert_with(|_| client) else {
@@ -320,9 +341,10 @@ impl Core {
     pub(super) fn client_goes(&mut self, slot: u32, flow: Flow) {
         let Some(client) = self.clients.list.at_mut(slot) else { return };
         client.flow = Some(flow);
-        // For its size alone it took a stream: the next one may do without.
-        if client.datagrams.take().is_none() {
-            self.up.push_back(Up::Located(client.request, flow));
+        match &mut client.datagrams {
+            // For its size alone it took a stream: the next one may do without.
+            Some(wait) => wait.1 = client.expires,
+            None => self.up.push_back(Up::Located(client.request, flow)),
         }
         self.arm_client(slot);
         self.queue_client(slot, &flow);
@@ -340,13 +362,19 @@ impl Core {
         let failed = client.flow.take();
         if let Some((flow, _)) = client.datagrams.take().map(|wait| *wait) {
             client.any_size = true;
+            if client.machine.take().is_some() {
+                client.repeated = true;
+                client.nonce = self.entropy.next_nonce();
+            } else {
+                self.no_stream.mark(now, &self.entropy, flow.remote);
+            }
             self.arm_client(slot);
             self.take_flow(slot, flow);
             return;
         }
         let last = client.head.is_empty() || client.plan.is_none();
         if let Some(flow) = failed {
-            self.down.mark(now, flow.transport, flow.remote, None);
+            self.mark_down(now, slot, flow.transport, flow.remote, None);
         }
         if last {
             self.fail_client(slot, why);
@@ -360,6 +388,21 @@ impl Core {
         self.locate(now, slot);
     }
 
+    /// A server has failed a request. That is worth a place in memory where
+    /// there are others.
+    pub(super) fn mark_down(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        transport: Transport,
+        remote: SocketAddr,
+        pause: Option<Duration>,
+    ) {
+        if self.clients.list.at(slot).is_some_and(Client::has_others) {
+            self.down.mark(now, transport, remote, pause);
+        }
+    }
+
     /// Leaves the server that it was sent to for the next one, in a
     /// transaction of its own (3261-8.1.2-2).
     fn another_server(&mut self, now: Instant, slot: u32) {
@@ -367,7 +410,8 @@ impl Core {
         let nonce = self.entropy.next_nonce();
         let Some(client) = self.clients.list.at_mut(slot) else { return };
         client.flow = None;
-        client.machine = None;
+        client.repeated |= client.machine.take().is_some();
+        client.datagrams = None;
         client.nonce = nonce;
         self.arm_client(slot);
         self.locate(now, slot);
@@ -436,11 +480,15 @@ impl Core {
     fn use_stream(&mut self, now: Instant, slot: u32, datagrams: Flow) -> Option<Flow> {
         let patience = now.saturating_add(self.timers().t2);
         let server_name = Bytes::new();
-        let tcp = self.locals.towards(Transport::Tcp, datagrams.remote).is_some();
+        let tcp = self.locals.towards(Transport::Tcp, datagrams.remote).is_some()
+            && !self.no_stream.has(now, &self.entropy, datagrams.remote);
         let way = if tcp { self.connect(Transport::Tcp, datagrams.remote, &server_name) } else { None };
         let client = self.clients.list.at_mut(slot)?;
         match way {
-            Some(Way::Open(flow)) => Some(flow),
+            Some(Way::Open(flow)) => {
+                client.datagrams = Some(Box::new((datagrams, client.expires)));
+                Some(flow)
+            }
             Some(Way::Opening(connection)) => {
                 client.flow = None;
                 client.datagrams = Some(Box::new((datagrams, patience)));
@@ -470,8 +518,8 @@ impl Core {
         }
         client.machine = Some(Transaction::new(now, reliable, &timers));
         self.stats.requests_sent = self.stats.requests_sent.wrapping_add(u64::from(!withheld));
-        // Sent once: it is kept for other servers only.
-        if reliable && !client.plan.as_ref().is_some_and(|plan| plan.has_more()) {
+        // Sent once: it is kept for other ways only.
+        if reliable && client.datagrams.is_none() && !client.plan.as_ref().is_some_and(|plan| plan.has_more()) {
             let head = core::mem::take(&mut client.head);
             client.body = Bytes::new();
             client.plan = None;
@@ -500,14 +548,15 @@ impl Core {
         (ours && alone && same).then_some(minted.slot)
     }
 
-    /// A response to the transaction in `slot`: the request to deliver it for.
+    /// A response to the transaction in `slot`: the request to deliver it for,
+    /// and the status to deliver.
     pub(super) fn response(
         &mut self,
         now: Instant,
         slot: u32,
         status: StatusCode,
         retry_after: Option<u32>,
-    ) -> Result<RequestId, Handled> {
+    ) -> Result<(RequestId, StatusCode), Handled> {
         let timers = *self.timers();
         let stray = Err(Handled::Dropped(DropReason::StrayResponse));
         let Some(client) = self.clients.list.at_mut(slot) else { return stray };
@@ -520,11 +569,16 @@ impl Core {
         if machine.handle_response(now, status.as_u16(), &timers) == ToUser::Absorb {
             return Err(Handled::Dropped(DropReason::LateResponse));
         }
-        let request = client.request;
+        let (request, state) = (client.request, machine.state());
+        // Two addresses of one host: it has the request from the first, and what that led to was a failure.
+        let merged = client.repeated && status == StatusCode::LOOP_DETECTED;
+        let told = if merged { StatusCode::SERVICE_UNAVAILABLE } else { status };
         if let Some(flow) = client.flow {
             if status == StatusCode::SERVICE_UNAVAILABLE {
                 let pause = retry_after.map(|seconds| Duration::from_secs(u64::from(seconds)));
-                self.down.mark(now, flow.transport, flow.remote, pause);
+                if client.has_others() {
+                    self.down.mark(now, flow.transport, flow.remote, pause);
+                }
                 // Another server of the same service may have time (RFC 3263 section 4.3).
                 if !client.head.is_empty() && client.plan.as_ref().is_some_and(|plan| plan.has_more()) {
                     self.another_server(now, slot);
@@ -534,7 +588,7 @@ impl Core {
                 self.down.clear(flow.transport, flow.remote);
             }
         }
-        match machine.state() {
+        match state {
             State::Completed => {
                 let head = core::mem::take(&mut client.head);
                 client.body = Bytes::new();
@@ -547,7 +601,7 @@ impl Core {
             State::Terminated => self.end_client(slot),
             State::Trying | State::Proceeding => self.arm_client(slot),
         }
-        Ok(request)
+        Ok((request, told))
     }
 
     pub(super) fn client_timeout(&mut self, now: Instant) {
@@ -558,7 +612,7 @@ impl Core {
         match fired {
             Fired::TimedOut => {
                 if let Some(flow) = client.flow {
-                    self.down.mark(now, flow.transport, flow.remote, None);
+                    self.mark_down(now, slot, flow.transport, flow.remote, None);
                 }
                 return self.fail_client(slot, Failure::Timeout);
             }

@@ -1,7 +1,7 @@
 //! Streams: which are open, which are being opened, what waits for them.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
@@ -55,6 +55,11 @@ pub(super) struct Connections {
     pub(super) list: Arena<Connection>,
     pub(super) by_stream: PartedTable<u32>,
     pub(super) by_remote: HashTable<u32>,
+    /// How many are being opened, and how many may be: the rest is for peers.
+    pub(super) opening: u32,
+    pub(super) most_opening: u32,
+    /// Those of them that nobody waits for any more.
+    pub(super) unwanted: BTreeSet<u32>,
     /// For its keys only.
     pub(super) entropy: Entropy,
 }
@@ -82,7 +87,15 @@ fn remote_hash(entropy: &Entropy, transport: Transport, remote: SocketAddr) -> u
 
 impl Connections {
     pub(super) fn new(capacity: u32, entropy: Entropy) -> Self {
-        Self { list: Arena::new(capacity), by_stream: PartedTable::new(), by_remote: HashTable::new(), entropy }
+        Self {
+            list: Arena::new(capacity),
+            by_stream: PartedTable::new(),
+            by_remote: HashTable::new(),
+            opening: 0,
+            most_opening: capacity.div_ceil(2).max(1),
+            unwanted: BTreeSet::new(),
+            entropy,
+        }
     }
 
     pub(super) fn slot(&self, stream: StreamId) -> Option<u32> {
@@ -146,6 +159,9 @@ impl Connections {
         let stream = connection.stream();
         let key = remote_hash(&self.entropy, connection.transport, connection.remote);
         let id = self.list.insert_with(|_| connection)?;
+        if stream.is_none() {
+            self.opening = self.opening.saturating_add(1);
+        }
         let (list, entropy) = (&self.list, &self.entropy);
         self.by_remote.insert_unique(key, id.slot, |slot| {
             list.at(*slot).map_or(0, |c| remote_hash(entropy, c.transport, c.remote))
@@ -171,6 +187,32 @@ impl Connections {
         }
     }
 
+    /// One that was being opened is no more.
+    fn opened(&mut self, slot: u32) {
+        self.opening = self.opening.saturating_sub(1);
+        self.unwanted.remove(&slot);
+    }
+
+    /// Somebody has begun, or ceased, to wait for one that may be opening.
+    pub(super) fn note_waiters(&mut self, slot: u32) {
+        let Some(connection) = self.list.at(slot).filter(|connection| connection.flow.is_none()) else { return };
+        if connection.clients.is_empty() && connection.servers.is_empty() && !connection.closing {
+            self.unwanted.insert(slot);
+        } else {
+            self.unwanted.remove(&slot);
+        }
+    }
+
+    /// Makes room for one more that is opened; `false` if somebody waits for
+    /// each of those under way.
+    fn has_room(&mut self) -> bool {
+        if self.opening < self.most_opening && !self.list.is_full() {
+            return true;
+        }
+        let unwanted = self.unwanted.first().copied();
+        unwanted.is_some_and(|slot| self.remove(slot).is_some())
+    }
+
     /// The streams that cannot be written to.
     pub(super) fn blocked(&self) -> Vec<Flow> {
         self.list.iter().filter(|(_, c)| c.blocked).filter_map(|(_, c)| c.flow).collect()
@@ -185,6 +227,9 @@ impl Connections {
 
     fn remove(&mut self, slot: u32) -> Option<Connection> {
         let connection = self.list.remove(slot)?;
+        if connection.flow.is_none() {
+            self.opened(slot);
+        }
         let key = remote_hash(&self.entropy, connection.transport, connection.remote);
         if let Ok(found) = self.by_remote.find_entry(key, |s| *s == slot) {
             found.remove();
@@ -231,10 +276,13 @@ impl Connection {
 
 impl Core {
     /// The way to `remote` over a stream, which is opened if need be; `None`
-    /// if the table of streams is full.
+    /// if there is no room for one more.
     pub(super) fn connect(&mut self, transport: Transport, remote: SocketAddr, server_name: &Bytes) -> Option<Way> {
         if let Some(way) = self.connections.towards(transport, remote, server_name) {
             return Some(way);
+        }
+        if !self.connections.has_room() {
+            return None;
         }
         let local = self.locals.towards(transport, remote).map(|local| local.bind);
         let connection = Connection::new(transport, remote, server_name.clone(), None);
@@ -263,7 +311,10 @@ impl Core {
             }
             return Ok(());
         };
-        let connection = self.connections.list.get_mut(id).filter(|c| c.flow.is_none()).ok_or(Misuse::StaleId)?;
+        let Some(connection) = self.connections.list.get_mut(id).filter(|c| c.flow.is_none()) else {
+            self.io.push_back(Io::Close { stream });
+            return Err(Misuse::StaleId);
+        };
         if connection.transport != flow.transport {
             return Err(Misuse::BadValue);
         }
@@ -271,6 +322,7 @@ impl Core {
         connection.flow = Some(flow);
         let clients = connection.clients.clone();
         let servers = core::mem::take(&mut connection.servers);
+        self.connections.opened(id.slot);
         self.connections.index_stream(stream, id.slot);
         self.keep_by_policy(now, id.slot);
         // A 2xx before the NOTIFY that follows it.
@@ -290,8 +342,9 @@ impl Core {
         // Nobody waits for it once more while others leave it.
         connection.closing = true;
         let clients = connection.clients.clone();
-        self.down.mark(now, connection.transport, connection.remote, None);
+        let (transport, remote) = (connection.transport, connection.remote);
         for slot in clients {
+            self.mark_down(now, slot, transport, remote, None);
             self.client_failed(now, slot, Failure::Transport);
         }
         if let Some(connection) = self.connections.remove(connect.0.slot) {

@@ -11,6 +11,7 @@ use super::client::Clients;
 use super::connections::{Connections, Parked};
 use super::down::Down;
 use super::keep_alive::Kept;
+use super::no_stream::NoStream;
 use super::resolver::Resolver;
 use super::server::Servers;
 use super::unproven::Unproven;
@@ -73,6 +74,7 @@ pub(super) struct Core {
     pub(super) resolver: Resolver,
     pub(super) unproven: Unproven,
     pub(super) down: Down,
+    pub(super) no_stream: NoStream,
     /// When connections are pinged, or their pongs due.
     pub(super) keepers: TimerHeap,
     /// Datagram flows that are kept open.
@@ -97,6 +99,7 @@ impl Core {
             resolver: Resolver::new(limits.resolved),
             unproven: Unproven::new(limits.unproven),
             down: Down::default(),
+            no_stream: NoStream::default(),
             keepers: TimerHeap::new(),
             kept: Vec::new(),
             ready: VecDeque::new(),
@@ -170,16 +173,18 @@ impl Core {
     }
 
     /// Queues bytes that belong to no transaction; `close` ends their stream.
-    pub(super) fn queue_raw(&mut self, flow: Flow, bytes: Vec<u8>, close: bool) {
+    /// `false` if there is no room for them.
+    pub(super) fn queue_raw(&mut self, flow: Flow, bytes: Vec<u8>, close: bool) -> bool {
         if self.raws >= MAX_RAW {
             self.stats.drop(DropReason::Overload);
             if close && let Some(stream) = flow.stream {
                 self.io.push_back(Io::Close { stream });
             }
-            return;
+            return false;
         }
         self.raws = self.raws.saturating_add(1);
         self.queue(&flow, Out::Raw { flow, bytes, close });
+        true
     }
 
     /// What waited for a stream to become writable may go now.

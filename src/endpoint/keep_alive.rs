@@ -140,7 +140,8 @@ impl Core {
     }
 
     pub(super) fn keep_alive_timeout(&mut self, now: Instant) {
-        while let Some(slot) = self.keepers.pop_due(now) {
+        for _ in 0..self.config.limits.timers_per_wakeup.max(1) {
+            let Some(slot) = self.keepers.pop_due(now) else { break };
             self.keeper_timeout(now, slot);
         }
         for at in 0..self.kept.len() {
@@ -169,19 +170,30 @@ impl Core {
         if keeper.ping_at <= now {
             keeper.ping_at = next(now, keeper.interval, &mut self.entropy);
             if !blocked {
-                if keeper.pong_by.is_none() {
-                    keeper.pong_by = Some(if keeper.expect { now.saturating_add(PONG) } else { keeper.ping_at });
-                }
-                // A CRLF from before is not to make a ping of the pong.
-                if let Some(framer) = connection.framer.as_deref_mut() {
-                    framer.end_ping();
-                }
-                let mut ping = self.buffer();
-                ping.extend_from_slice(b"\r\n\r\n");
-                self.queue_raw(flow, ping, false);
+                self.ping(now, slot, flow);
             }
         }
         self.arm_keeper(slot);
+    }
+
+    fn ping(&mut self, now: Instant, slot: u32, flow: Flow) {
+        let mut ping = self.buffer();
+        ping.extend_from_slice(b"\r\n\r\n");
+        let queued = self.queue_raw(flow, ping, false);
+        let Some(connection) = self.connections.at_mut(slot) else { return };
+        let Some(keeper) = connection.keeper.as_deref_mut() else { return };
+        if !queued {
+            // Nobody answers what was not sent: it is due again soon.
+            keeper.ping_at = now.saturating_add(LEAST);
+            return;
+        }
+        if keeper.pong_by.is_none() {
+            keeper.pong_by = Some(if keeper.expect { now.saturating_add(PONG) } else { keeper.ping_at });
+        }
+        // A CRLF from before is not to make a ping of the pong.
+        if let Some(framer) = connection.framer.as_deref_mut() {
+            framer.end_ping();
+        }
     }
 
     /// A connection is of no use any more: everybody is told at once, and the

@@ -55,6 +55,8 @@ pub(super) struct Plan {
     pub(super) server_name: Bytes,
     /// An address was given out.
     pub(super) tried: bool,
+    /// It began with a name.
+    pub(super) named: bool,
 }
 
 /// What to do next.
@@ -121,7 +123,13 @@ impl Plan {
             }
         }
         server_name.make_ascii_lowercase();
-        Some(Self { hops, server_name: Bytes::from(server_name), tried: false })
+        let named = !hops.iter().all(|hop| matches!(hop, Hop::Address { .. }));
+        Some(Self { hops, server_name: Bytes::from(server_name), tried: false, named })
+    }
+
+    /// Whether there may be several servers.
+    pub(super) const fn is_named(&self) -> bool {
+        self.named
     }
 
     /// The name that a server at `remote` has to prove: the host of the URI,
@@ -144,13 +152,13 @@ impl Plan {
             let question = match &hop {
                 Hop::Address { remote, transport, late } => {
                     let usable = is_host(remote.ip()) && remote.port() != 0;
-                    if usable && means.locals.towards(*transport, *remote).is_some() {
-                        if !late && !self.hops.is_empty() && means.down.has(now, *transport, *remote) {
-                            self.hops.push_back(Hop::Address { remote: *remote, transport: *transport, late: true });
+                    if let Some(remote) = means.locals.reach(*transport, *remote).filter(|_| usable) {
+                        if !late && !self.hops.is_empty() && means.down.has(now, *transport, remote) {
+                            self.hops.push_back(Hop::Address { remote, transport: *transport, late: true });
                             continue;
                         }
                         self.tried = true;
-                        return Step::Go(*transport, *remote);
+                        return Step::Go(*transport, remote);
                     }
                     continue;
                 }

@@ -10,6 +10,7 @@ mod down;
 mod keep_alive;
 mod keys;
 mod locate;
+mod no_stream;
 mod remotes;
 mod resolver;
 mod respond;
@@ -194,8 +195,9 @@ impl Endpoint {
     /// # Errors
     /// [`Misuse::BadValue`] if `flow` names no stream or another transport than
     /// was asked for; [`Misuse::WrongState`] if the stream is known already;
-    /// [`Misuse::StaleId`] for a `connect` that is not under way;
-    /// [`Misuse::Limit`] above [`Limits::streams`](crate::Limits::streams): an
+    /// [`Misuse::StaleId`] for a `connect` that is not under way, or that
+    /// nobody waits for any more; [`Misuse::Limit`] above
+    /// [`Limits::streams`](crate::Limits::streams). After both an
     /// [`Io::Close`] follows.
     pub fn handle_stream_opened(&mut self, now: Instant, connect: Option<ConnectId>, flow: Flow) -> Result<(), Misuse> {
         let now = self.advance(now);

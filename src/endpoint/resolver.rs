@@ -77,7 +77,7 @@ impl Resolver {
         let same = |slot: &u32| self.entries.at(*slot).is_some_and(|e| e.question == question);
         if let Some(slot) = self.index.find(key, same).copied() {
             match self.entries.at(slot).map(|entry| &entry.answer) {
-                Some(None) => return Look::Waiting(slot),
+                Some(None) if self.is_awaited(slot) => return Look::Waiting(slot),
                 Some(Some((known, until))) if *until >= now => return Look::Known(known.clone()),
                 _ => self.remove(entropy, slot),
             }
@@ -92,6 +92,12 @@ impl Resolver {
         self.index.insert_unique(key, id.slot, rehash);
         io.push_back(Io::Resolve { query: QueryId(id), question });
         Look::Waiting(id.slot)
+    }
+
+    /// Whether somebody waits for the answer still: one that never comes keeps
+    /// nobody from asking again.
+    fn is_awaited(&self, slot: u32) -> bool {
+        self.entries.at(slot).is_some_and(|entry| !entry.waiters.is_empty())
     }
 
     /// Frees the answer that ends first, else a question that nobody waits

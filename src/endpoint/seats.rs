@@ -35,6 +35,9 @@ impl Core {
         let Some(seats) = self.seats(home) else { return };
         let at = u32::try_from(seats.len()).unwrap_or(u32::MAX);
         seats.push(slot);
+        if let Home::Connection(connection) = home {
+            self.connections.note_waiters(connection);
+        }
         if let Some(seat) = self.clients.seat(slot) {
             *seat = Some(Seat { home, at });
         }
@@ -53,6 +56,9 @@ impl Core {
             && let Some(Some(seat)) = self.clients.seat(moved)
         {
             seat.at = u32::try_from(at).unwrap_or(u32::MAX);
+        }
+        if let Home::Connection(connection) = seat.home {
+            self.connections.note_waiters(connection);
         }
     }
 }

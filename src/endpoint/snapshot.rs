@@ -53,6 +53,7 @@ impl Endpoint {
                     w.word(core.entropy.counter());
                     core.unproven.put(w, &core.entropy);
                     core.down.put(w);
+                    core.no_stream.put(w, &core.entropy);
                     w.put(&core.kept);
                     cursor.stage = STAGES;
                 }
@@ -131,6 +132,7 @@ impl Endpoint {
         let (no_naptr, no_srv, counter) = (r.get()?, r.get()?, r.get()?);
         self.core.unproven.read(r, &self.core.entropy)?;
         self.core.down.read(r)?;
+        self.core.no_stream.read(r, &self.core.entropy)?;
         let kept: Vec<_> = r.get()?;
         if !same {
             return Ok(());

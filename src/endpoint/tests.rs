@@ -28,6 +28,46 @@ fn subscribe(n: u32) -> Vec<u8> {
     .into_bytes()
 }
 
+/// A driver that comes late has many connections to ping at once. Those that
+/// find no room are pinged a little later, and no pong is awaited before.
+#[test]
+fn a_ping_that_was_not_sent_closes_no_connection() {
+    let mut config = Config::new("sip:me@192.0.2.1").unwrap();
+    let mut limits = crate::Limits::default();
+    (limits.streams, limits.timers_per_wakeup) = (5_000, 6_000);
+    let policy = crate::Policy { keep_alive: crate::config::KeepAlive::Expect, ..crate::Policy::default() };
+    config = config.with_limits(limits).with_policy(policy);
+    let mut endpoint = Endpoint::new(Arc::new(config), Packages::standard(), &Seed([7; 32]), Instant::ZERO);
+    let local = "192.0.2.1:5060".parse().unwrap();
+    endpoint.add_local(Transport::Tcp, local, None, None).unwrap();
+    let mut now = Instant::ZERO;
+    for n in 0..5_000u32 {
+        let remote = core::net::SocketAddr::new(core::net::Ipv4Addr::from_bits(0x0a00_0001 + n).into(), 5060);
+        let flow = Flow::stream(Transport::Tcp, local, remote, StreamId(u64::from(n)));
+        endpoint.handle_stream_opened(now, None, flow).unwrap();
+        endpoint.keep_alive(now, flow, Some(Duration::from_secs(120))).unwrap();
+    }
+    let mut head = Vec::new();
+    let mut pings = 0;
+    now = now + Duration::from_secs(200);
+    for _ in 0..60 {
+        endpoint.handle_timeout(now);
+        let mut pinged = Vec::new();
+        while let Some(transmit) = endpoint.poll_transmit(now, &mut head) {
+            pinged.extend(transmit.flow.stream);
+        }
+        pings += pinged.len();
+        for stream in pinged {
+            endpoint.handle_stream(now, stream, b"\r\n").unwrap();
+        }
+        while let Some(event) = endpoint.poll_event() {
+            assert!(!matches!(event, crate::Event::Io(crate::Io::Close { .. })), "{event:?}");
+        }
+        now = now + Duration::from_secs(1);
+    }
+    assert_eq!(pings, 5_000);
+}
+
 /// A peer that sends for an hour and never reads: what waits for it are the
 /// answers that are still open, not all that ever were.
 #[test]

@@ -82,6 +82,26 @@ fn the_last_server_has_the_last_word() {
     assert_eq!(to(&next), addr(A));
 }
 
+/// Both addresses are one host, which has the request from the first already.
+///
+/// Covers: 3261-8.1.2-2
+#[test]
+fn a_request_that_comes_twice_to_one_busy_host_is_not_looped() {
+    let mut kit = Kit::new();
+    let first = subscribe(&mut kit);
+    let second = kit.feed(first.flow, first.answer("503 Busy", "Retry-After: 77\r\n")).remove(0);
+    kit.feed(second.flow, second.answer("482 Loop Detected", ""));
+    let events = told(&mut kit);
+    let refused = |event: &Event| matches!(event, Event::Terminated { why: Ending::Refused { status, .. }, .. } if status.as_u16() == 503);
+    assert!(events.iter().any(refused), "{events:?}");
+    // For a request that was not repeated it says what it says.
+    let next = subscribe(&mut kit);
+    kit.feed(next.flow, next.answer("482 Loop Detected", ""));
+    let events = told(&mut kit);
+    let looped = |event: &Event| matches!(event, Event::Terminated { why: Ending::Refused { status, .. }, .. } if status.as_u16() == 482);
+    assert!(events.iter().any(looped), "{events:?}");
+}
+
 #[test]
 fn a_silent_server_comes_last_for_half_a_minute() {
     let mut kit = Kit::new();

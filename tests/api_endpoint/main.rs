@@ -12,6 +12,7 @@ mod kit;
 mod moves;
 mod names;
 mod peer;
+mod pinned;
 mod redirects;
 mod routes;
 #[cfg(feature = "digest")]

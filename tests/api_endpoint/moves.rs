@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use sip_events::wire::{HeaderName, HostPort, Method, Transport};
-use sip_events::{Close, Config, Event, Gone, Io, Limits, Misuse, ObjectId, Policy, StreamId, Subscribe};
+use sip_events::{Close, Config, Event, Flow, Gone, Io, Limits, Misuse, ObjectId, Policy, StreamId, Subscribe};
 
 use crate::kit::{Kit, LOCAL, Request, Sent, addr, peer, stream};
-use crate::peer::{establish, line, notify, watched};
+use crate::peer::{establish, establish_on, line, notify, watched};
 
 const NEW: &str = "192.0.2.99:5060";
 
@@ -95,6 +95,33 @@ fn another_name_for_the_same_socket_is_told_too() {
     kit.endpoint.rehome(kit.now, addr(LOCAL), addr(LOCAL)).unwrap();
     let sent = kit.drain();
     assert_eq!((sent[0].flow, sent[0].field(HeaderName::Contact)), (peer(), "<sip:me@203.0.113.200:1024>"));
+}
+
+/// A connection that we have opened has a port of its own, but our Contact is
+/// that of the socket beside it.
+#[test]
+fn another_name_is_told_along_connections_too() {
+    let mut kit = Kit::new();
+    kit.subscribe(Subscribe::new("sip:bob@198.51.100.7:5080;transport=tcp", "presence").unwrap().expires(600));
+    let [Io::Connect { connect, .. }] = kit.io()[..] else { panic!() };
+    let flow = Flow::stream(Transport::Tcp, addr("192.0.2.1:40000"), addr("198.51.100.7:5080"), StreamId(5));
+    kit.endpoint.handle_stream_opened(kit.now, Some(connect), flow).unwrap();
+    let first = kit.drain().remove(0);
+    establish_on(&mut kit, flow, &first, "");
+    let id = kit.endpoint.subscriptions().next().unwrap();
+    // One request is under way under the old name.
+    kit.endpoint.refresh(kit.now, id, None).unwrap();
+    let open = kit.drain().remove(0);
+    let mapped = HostPort::from(addr("203.0.113.200:1024"));
+    kit.endpoint.add_local(Transport::Tcp, addr(LOCAL), Some(mapped), None).unwrap();
+    let accepted = "Expires: 600\r\nContact: <sip:bob@198.51.100.7:5080;transport=tcp>\r\n";
+    let (handled, _) = kit.receive(flow, open.answer("200 OK", accepted));
+    assert_eq!(handled, sip_events::Handled::Consumed);
+    kit.endpoint.rehome(kit.now, addr(LOCAL), addr(LOCAL)).unwrap();
+    let sent = kit.drain();
+    assert_eq!(sent.len(), 1, "{sent:?}");
+    assert_eq!(sent[0].field(HeaderName::Contact), "<sip:me@203.0.113.200:1024;transport=tcp>");
+    assert_eq!(sent[0].flow, flow, "the connection is there still");
 }
 
 #[test]

@@ -4,13 +4,14 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sip_events::wire::{HeaderName, Transport};
+use sip_events::wire::{HeaderName, HostPort, Transport};
 use sip_events::{
     Answer, Config, ConnectFailure, Flow, Io, Misuse, QueryId, QuestionKind, Record, ResolveFailure, StreamId,
     Subscribe,
 };
 
-use crate::kit::{Kit, LOCAL, Sent, addr};
+use crate::kit::{Kit, LOCAL, Request, Sent, addr};
+use crate::peer::watched;
 
 const TTL: Duration = Duration::from_secs(60);
 
@@ -368,4 +369,41 @@ fn the_zone_of_a_flow_is_kept() {
     request.via = "SIP/2.0/UDP [fe80::2]:5080;branch=z9hG4bKz1".to_owned();
     let sent = kit.answer(flow, request.bytes());
     assert_eq!(sent.flow, flow);
+}
+
+/// One socket for both families: IPv4 hosts are reached as they come.
+#[test]
+fn a_dual_stack_socket_reaches_ipv4() {
+    let mut kit = Kit::bare(Config::new("sip:me@192.0.2.1").unwrap());
+    let advertised = HostPort::from(addr(LOCAL));
+    kit.endpoint.add_local(Transport::Udp, addr("[::]:5060"), Some(advertised), None).unwrap();
+    kit.add_bob();
+    let flow = Flow::udp(addr("[::]:5060"), addr("[::ffff:198.51.100.7]:5080"));
+    assert_eq!(watched(&mut kit, &Request::subscribe("s1"), flow).flow, flow);
+    let bob = || Subscribe::new("sip:bob@203.0.113.9", "presence").unwrap();
+    let sent = kit.subscribe(bob()).remove(0);
+    assert_eq!(sent.flow.remote, addr("[::ffff:203.0.113.9]:5060"));
+    assert!(sent.field(HeaderName::Via).contains(" 192.0.2.1:5060;"));
+    // A socket for IPv4 comes first.
+    kit.endpoint.add_local(Transport::Udp, addr(LOCAL), None, None).unwrap();
+    assert_eq!(kit.subscribe(bob())[0].flow.remote, addr("203.0.113.9:5060"));
+}
+
+/// An answer that got lost keeps nobody from asking again.
+#[test]
+fn a_question_that_is_never_answered_is_asked_again() {
+    let mut kit = Kit::new();
+    let bob = || Subscribe::new("sip:bob@example.com:5070", "presence").unwrap().auto_resubscribe(false);
+    let asked = |kit: &mut Kit| kit.io().iter().filter(|io| matches!(io, Io::Resolve { .. })).count();
+    kit.subscribe(bob());
+    kit.subscribe(bob());
+    assert_eq!(asked(&mut kit), 1, "once for both");
+    kit.run_millis(40_000);
+    assert_eq!(kit.endpoint.transactions(), (0, 0));
+    kit.subscribe(bob());
+    let io = kit.io();
+    let [Io::Resolve { query, .. }] = io[..] else { panic!("{io:?}") };
+    let answer = Answer::Addresses { addresses: &[ip("203.0.113.1")], ttl: TTL };
+    kit.endpoint.handle_resolved(kit.now, query, answer).unwrap();
+    assert_eq!(kit.drain()[0].flow.remote, addr("203.0.113.1:5070"));
 }

@@ -8,17 +8,19 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::Verdict;
+use super::keys::call_scope;
 use crate::Instant;
 use crate::agent::Agent;
 use crate::agent::dialogs::Placed;
 use crate::agent::message::Subject;
 use crate::agent::subscribe::Subscribe;
 use crate::digest::{Choice, Credentials, Info, Request, Session, choose};
+use crate::entropy::Entropy;
 use crate::error::Misuse;
 use crate::event::{Event, ObjectId};
 use crate::id::{RawId, SubscriptionId, WatcherId};
 use crate::machine::subscriber::SubscribeResult;
-use crate::wire::{HeaderName, MessageView, NameAddr, StatusCode};
+use crate::wire::{HeaderName, MessageView, StatusCode};
 
 /// Most realms that one request is authenticated for, all proxies counted.
 pub(super) const MAX_REALMS: usize = 4;
@@ -40,6 +42,8 @@ pub(crate) struct Trial {
     /// The same, with those of addresses that it was redirected from.
     answered: u8,
     tried: SmallVec<[Tried; 1]>,
+    /// The nonces that it carried when it went out last.
+    shown: SmallVec<[u64; 1]>,
     asking: Option<Asking>,
     asked: bool,
 }
@@ -71,16 +75,21 @@ impl Trial {
 #[derive(Debug, Default)]
 struct Outcome {
     sessions: Vec<Session>,
+    /// A session that was begun by another request is good for this one.
+    joined: bool,
     wanting: Option<Vec<u8>>,
     refused: bool,
 }
 
-/// For whom sessions are kept: a notifier, or the proxies of one Call-ID.
-fn scope(proxy: bool, to: &[u8], call_id: &[u8]) -> Vec<u8> {
-    let mut scope = Vec::with_capacity(64);
-    scope.push(u8::from(proxy));
-    scope.extend_from_slice(if proxy { call_id } else { to });
-    scope
+impl Outcome {
+    const fn is_answer(&self) -> bool {
+        self.joined || !self.sessions.is_empty()
+    }
+}
+
+/// Tells one nonce from others.
+fn shown(entropy: &Entropy, proxy: bool, realm: &[u8], nonce: &[u8]) -> u64 {
+    entropy.hash(&[&[u8::from(proxy)], realm, nonce])
 }
 
 impl Agent {
@@ -155,7 +164,7 @@ impl Agent {
             // What the application asks for is no loop.
             (trial.rounds, trial.answered) = ([0; 2], 0);
             let outcome = self.choose_answers(subject, trial, [lines(false), lines(true)]);
-            if outcome.sessions.is_empty() || outcome.refused {
+            if !outcome.is_answer() || outcome.refused {
                 trial.asking = Some(asking);
                 if let Some(record) = self.subscriptions.get_mut(id.0) {
                     record.intent = before;
@@ -194,16 +203,21 @@ impl Agent {
         if self.auth.wallet.len() == 0 {
             return;
         }
-        let Some((to, call_id)) = self.scopes(whose) else { return };
-        let mut slots = self.auth.wallet.of_scope(&self.entropy, &scope(true, &to, &call_id));
-        slots.extend(self.auth.wallet.of_scope(&self.entropy, &scope(false, &to, &call_id)));
+        let Some(keys) = self.keys(whose) else { return };
+        let mut slots = self.auth.sessions(&self.entropy, &keys, true);
+        slots.extend(self.auth.sessions(&self.entropy, &keys, false));
         let mut lines = Vec::new();
+        let mut nonces: SmallVec<[u64; 1]> = SmallVec::new();
         let line = head.get(start..placed.via_at).unwrap_or_default();
         let uri = line.split(|b| *b == b' ').nth(1).unwrap_or_default();
         for slot in slots {
             if let Some(session) = self.auth.wallet.session_mut(slot) {
                 session.write(&Request { method, uri, body }, &mut lines);
+                nonces.push(shown(&self.entropy, session.is_proxy(), session.realm(), session.nonce()));
             }
+        }
+        if let Some(trial) = self.trial(whose).filter(|trial| trial.is_some() || !nonces.is_empty()) {
+            trial.get_or_insert_default().shown = nonces;
         }
         if placed.next_hop.start >= placed.via_at {
             placed.next_hop.start = placed.next_hop.start.saturating_add(lines.len());
@@ -211,22 +225,6 @@ impl Agent {
         }
         let at = placed.via_at.min(head.len());
         head.splice(at..at, lines);
-    }
-
-    /// The URI of To, and Call-ID.
-    fn scopes(&self, whose: Subject) -> Option<(Vec<u8>, Vec<u8>)> {
-        match whose {
-            Subject::Subscription(id) => {
-                let record = self.subscriptions.get(id)?;
-                let attempt = self.attempts.at(record.attempt?)?;
-                Some((record.intent.resource.as_bytes().to_vec(), attempt.call_id().to_vec()))
-            }
-            Subject::Watcher(id) => {
-                let dialog = &self.watchers.get(id)?.dialog;
-                let to = NameAddr::parse(dialog.remote()).ok()?;
-                Some((to.uri().to_vec(), dialog.call_id().to_vec()))
-            }
-        }
     }
 
     fn trial(&mut self, whose: Subject) -> Option<&mut Option<Box<Trial>>> {
@@ -252,7 +250,7 @@ impl Agent {
         if outcome.refused {
             return Verdict::Fail;
         }
-        if !outcome.sessions.is_empty() {
+        if outcome.is_answer() {
             self.keep_sessions(whose, outcome.sessions);
             if let Some(own) = self.trial(whose) {
                 *own = Some(trial);
@@ -296,17 +294,10 @@ impl Agent {
         lines: [impl Iterator<Item = &'a [u8]>; 2],
     ) -> Outcome {
         let mut outcome = Outcome::default();
-        let Some((to, call_id)) = self.scopes(whose) else { return outcome };
-        let own = match whose {
-            Subject::Subscription(id) => self.subscriptions.get(id).map(|record| record.intent.clone()),
-            Subject::Watcher(_) => None,
-        };
-        let common = self.auth.credentials.clone();
-        let own = own.as_ref().map_or(&[][..], |intent| &intent.more().credentials);
+        let Some(keys) = self.keys(whose) else { return outcome };
         let mut new_round = false;
         for (proxy, lines) in [false, true].into_iter().zip(lines) {
-            let scope = scope(proxy, &to, &call_id);
-            let suitable = |realm: &[u8]| own.iter().chain(common.iter()).find(|c| c.suit(realm));
+            let suitable = |realm: &[u8]| keys.suiting(realm);
             let Choice { answers, wanting } = choose(lines, suitable);
             outcome.wanting = outcome.wanting.or(wanting);
             if answers.is_empty() {
@@ -322,7 +313,7 @@ impl Agent {
             for (challenge, credentials) in answers {
                 let realm = challenge.realm();
                 let hash = self.entropy.hash(&[&[u8::from(proxy)], &realm]);
-                let known = self.auth.wallet.find(&self.entropy, &scope, &realm);
+                let known = self.auth.known(&self.entropy, &keys, proxy, &realm);
                 let session = known.and_then(|slot| self.auth.wallet.session(slot));
                 let may = match trial.tried.iter_mut().find(|tried| tried.realm == hash) {
                     // A nonce that was good for something may be good for nothing more.
@@ -331,9 +322,16 @@ impl Agent {
                         challenge.stale && used && !core::mem::replace(&mut tried.stale, true)
                     }
                     None => {
-                        let same = session.is_some_and(|session| session.nonce() == &*challenge.nonce());
+                        let known = session.is_some_and(|session| session.nonce() == &*challenge.nonce());
+                        let nonce = shown(&self.entropy, proxy, &realm, &challenge.nonce());
+                        let same = trial.shown.contains(&nonce);
                         let room = trial.tried.len() < MAX_REALMS;
                         trial.tried.push(Tried { realm: hash, stale: false });
+                        // The same nonce was given to another request, and its count goes on.
+                        if known && room && !same {
+                            outcome.joined = true;
+                            continue;
+                        }
                         room && (challenge.stale || !same)
                     }
                 };
@@ -357,10 +355,9 @@ impl Agent {
     }
 
     fn keep_sessions(&mut self, whose: Subject, sessions: Vec<Session>) {
-        let Some((to, call_id)) = self.scopes(whose) else { return };
+        let Some(keys) = self.keys(whose) else { return };
         for session in sessions {
-            let scope = scope(session.is_proxy(), &to, &call_id);
-            self.auth.wallet.keep(&self.entropy, &scope, session);
+            self.auth.keep(&self.entropy, &keys, session);
         }
     }
 
@@ -385,8 +382,8 @@ impl Agent {
             return;
         }
         let Some(value) = message.field(HeaderName::AuthenticationInfo, 0) else { return };
-        let (Some(info), Some((to, call_id))) = (Info::parse(value), self.scopes(whose)) else { return };
-        let slots = self.auth.wallet.of_scope(&self.entropy, &scope(false, &to, &call_id));
+        let (Some(info), Some(keys)) = (Info::parse(value), self.keys(whose)) else { return };
+        let slots = self.auth.sessions(&self.entropy, &keys, false);
         // Without proof it is for the one server that there is.
         let certain = info.response_auth().is_some() || slots.len() == 1;
         for slot in slots.into_iter().filter(|_| certain) {
@@ -401,9 +398,9 @@ impl Agent {
 
     /// A dialog or attempt is over, and its proxies are forgotten (RFC 3261
     /// section 22.3).
-    pub(in crate::agent) fn forget_call(&mut self, call_id: &[u8]) {
+    pub(in crate::agent) fn forget_call(&mut self, of_watcher: bool, call_id: &[u8]) {
         if self.auth.wallet.len() > 0 {
-            self.auth.wallet.forget(&self.entropy, &scope(true, b"", call_id));
+            self.auth.wallet.forget(&self.entropy, &call_scope(of_watcher, call_id));
         }
     }
 

@@ -19,6 +19,8 @@ pub(crate) struct Held {
     pub(super) origin: Origin,
     /// A NOTIFY; else a SUBSCRIBE.
     pub(super) is_notify: bool,
+    /// The nonce that it claims to answer.
+    pub(super) stamp: u64,
     uri: Box<[u8]>,
     fields: Vec<(HeaderName<'static>, Box<[u8]>)>,
     body: Bytes,
@@ -31,6 +33,7 @@ impl Held {
         token: Token,
         origin: Origin,
         is_notify: bool,
+        stamp: u64,
     ) -> Option<Self> {
         let uri: Box<[u8]> = message.request_uri().unwrap_or_default().into();
         let mut fields = Vec::new();
@@ -45,13 +48,13 @@ impl Held {
             }
         }
         let body = Bytes::copy_from_slice(message.body());
-        Some(Self { token, origin, is_notify, uri, fields, body })
+        Some(Self { token, origin, is_notify, stamp, uri, fields, body })
     }
 }
 
 impl Held {
     pub(super) fn put(&self, w: &mut Writer<'_>) {
-        let Self { token, origin, is_notify, uri, fields, body } = self;
+        let Self { token, origin, is_notify, stamp: _, uri, fields, body } = self;
         w.ident(&token.0);
         w.put(&origin.flow);
         w.put(is_notify);

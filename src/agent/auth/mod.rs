@@ -3,10 +3,12 @@
 
 mod client;
 mod held;
+mod keys;
 mod server;
 mod wallet;
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -46,6 +48,8 @@ pub(crate) struct Auth {
     server: Option<Box<Server>>,
     /// Requests whose user is being looked up.
     claims: Arena<Box<Held>>,
+    /// Their nonces: one challenge is worth one look-up at a time.
+    claimed: BTreeSet<u64>,
     pub(super) claim_timers: TimerHeap,
 }
 
@@ -62,6 +66,7 @@ impl Auth {
             wallet: Wallet::new(config.limits.sessions),
             server,
             claims: Arena::new(config.limits.incoming),
+            claimed: BTreeSet::new(),
             claim_timers: TimerHeap::new(),
         }
     }
@@ -69,7 +74,7 @@ impl Auth {
     /// What later output depends on. Secrets are left out, and with them the
     /// sessions: no successor has those, and a challenge replaces them.
     pub(super) fn put_all(&self, w: &mut Writer<'_>) {
-        let Self { credentials, wallet, server, claims, claim_timers: _ } = self;
+        let Self { credentials, wallet, server, claims, claimed: _, claim_timers: _ } = self;
         for (_, held) in claims.iter() {
             held.put(w);
         }
@@ -78,6 +83,13 @@ impl Auth {
             wallet.put(w);
             w.put(&server.as_ref().map_or(0, |server| server.fingerprint()));
         }
+    }
+
+    fn drop_claim(&mut self, slot: u32) -> Option<Box<Held>> {
+        self.claim_timers.set(slot, None);
+        let held = self.claims.remove(slot)?;
+        self.claimed.remove(&held.stamp);
+        Some(held)
     }
 
     /// Whether nobody is being looked up.

@@ -55,16 +55,22 @@ impl Agent {
                 Err(refusal) => Err(self.turn_away(now, token, refusal)),
             };
         }
+        // Whoever waits has not used its nonce yet: the next one gets another.
+        if self.auth.claimed.contains(&claim.stamp()) {
+            return Err(self.turn_away(now, token, Refusal::Stale));
+        }
         let full = self.auth.claims.len() >= self.config.limits.incoming || self.events_full();
         let deadline = now + self.config.timers.decision;
-        let held = Held::new(message, token, from.clone(), is_notify).filter(|_| !full);
+        let held = Held::new(message, token, from.clone(), is_notify, claim.stamp()).filter(|_| !full);
         let (user, hashed, algorithm) = (Bytes::copy_from_slice(claim.user()), claim.is_hashed(), claim.algorithm());
         let realm = Bytes::copy_from_slice(settings.realm().as_bytes());
+        let stamp = claim.stamp();
         let Some(id) = held.and_then(|held| self.auth.claims.insert_with(|_| Box::new(held))) else {
             let answer = self.overload();
             self.reply(token, Answer { stateless: true, ..answer });
             return Err(Handled::Dropped(DropReason::Overload));
         };
+        self.auth.claimed.insert(stamp);
         self.auth.claim_timers.set(id.slot, Some(deadline));
         self.push_event(Event::Credentials { id: ClaimId(id), user, hashed, realm, algorithm });
         Err(Handled::Consumed)
@@ -109,8 +115,7 @@ impl Agent {
     pub fn supply(&mut self, now: Instant, id: ClaimId, secret: Option<Secret>) -> Result<(), Misuse> {
         let now = self.advance(now);
         self.auth.claims.get(id.0).ok_or(Misuse::StaleId)?;
-        self.auth.claim_timers.set(id.0.slot, None);
-        let held = self.auth.claims.remove(id.0.slot).ok_or(Misuse::StaleId)?;
+        let held = self.auth.drop_claim(id.0.slot).ok_or(Misuse::StaleId)?;
         let verified = match self.verify(now, &*held, held.is_notify, secret.as_ref()) {
             Ok(verified) => verified,
             Err(refusal) => {
@@ -132,19 +137,25 @@ impl Agent {
 
     /// Nobody told who the sender is: it may try again later.
     pub(in crate::agent) fn claim_timeout(&mut self, slot: u32) {
-        self.auth.claim_timers.set(slot, None);
-        let Some(held) = self.auth.claims.remove(slot) else { return };
+        let Some(held) = self.auth.drop_claim(slot) else { return };
         let mut answer = Answer::new(StatusCode::SERVER_INTERNAL_ERROR);
         answer.retry_after(5);
         self.reply(held.token, answer);
+    }
+
+    /// That request can no longer be answered.
+    pub(in crate::agent) fn forget_claim(&mut self, token: Token) {
+        let late = self.auth.claims.iter().find(|(_, held)| held.token == token).map(|(id, _)| id.slot);
+        if let Some(slot) = late {
+            self.auth.drop_claim(slot);
+        }
     }
 
     /// The agent closes: whoever waits gets 503.
     pub(in crate::agent) fn drop_claims(&mut self) {
         let slots: alloc::vec::Vec<u32> = self.auth.claims.iter().map(|(id, _)| id.slot).collect();
         for slot in slots {
-            self.auth.claim_timers.set(slot, None);
-            if let Some(held) = self.auth.claims.remove(slot) {
+            if let Some(held) = self.auth.drop_claim(slot) {
                 let answer = self.overload();
                 self.reply(held.token, answer);
             }

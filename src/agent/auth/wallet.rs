@@ -16,6 +16,8 @@ use crate::id::Arena;
 #[derive(Debug, Clone)]
 struct Entry {
     scope: Box<[u8]>,
+    /// Whose credentials it was begun with.
+    maker: u64,
     session: Session,
     /// Numbers sessions as they begin.
     serial: u64,
@@ -41,8 +43,7 @@ impl Wallet {
         self.entries.len()
     }
 
-    /// The sessions of a scope, in slot order.
-    pub(super) fn of_scope(&self, entropy: &Entropy, scope: &[u8]) -> SmallVec<[u32; 2]> {
+    fn all_of(&self, entropy: &Entropy, scope: &[u8]) -> SmallVec<[u32; 2]> {
         let named = |slot: &u32| self.entries.at(*slot).is_some_and(|entry| *entry.scope == *scope);
         let mut slots: SmallVec<[u32; 2]> =
             self.index.iter_hash(entropy.hash(&[scope])).copied().filter(|slot| named(slot)).collect();
@@ -50,8 +51,26 @@ impl Wallet {
         slots
     }
 
-    pub(super) fn find(&self, entropy: &Entropy, scope: &[u8], realm: &[u8]) -> Option<u32> {
-        let slots = self.of_scope(entropy, scope);
+    /// The sessions of a scope that were begun with the same credentials, in
+    /// slot order.
+    pub(super) fn of_scope(&self, entropy: &Entropy, scope: &[u8], maker: u64) -> SmallVec<[u32; 2]> {
+        let mut slots = self.all_of(entropy, scope);
+        slots.retain(|slot| self.entries.at(*slot).is_some_and(|entry| entry.maker == maker));
+        slots
+    }
+
+    /// Leaves the `most` sessions of `slots` that were begun last.
+    pub(super) fn newest(&self, slots: &mut SmallVec<[u32; 2]>, most: usize) {
+        while slots.len() > most {
+            let serial = |at: &usize| slots.get(*at).and_then(|slot| self.entries.at(*slot)).map(|entry| entry.serial);
+            let Some(oldest) = (0..slots.len()).min_by_key(serial) else { break };
+            slots.remove(oldest);
+        }
+        slots.sort_unstable();
+    }
+
+    pub(super) fn find(&self, entropy: &Entropy, scope: &[u8], maker: u64, realm: &[u8]) -> Option<u32> {
+        let slots = self.of_scope(entropy, scope, maker);
         slots.into_iter().find(|slot| self.session(*slot).is_some_and(|session| session.realm() == realm))
     }
 
@@ -63,16 +82,16 @@ impl Wallet {
         self.entries.at_mut(slot).map(|entry| &mut entry.session)
     }
 
-    /// Keeps `session`, in place of one with the same realm.
-    pub(super) fn keep(&mut self, entropy: &Entropy, scope: &[u8], session: Session) {
-        if let Some(slot) = self.find(entropy, scope, session.realm()) {
+    /// Keeps `session`, in place of one with the same maker and realm.
+    pub(super) fn keep(&mut self, entropy: &Entropy, scope: &[u8], maker: u64, session: Session) {
+        if let Some(slot) = self.find(entropy, scope, maker, session.realm()) {
             if let Some(entry) = self.entries.at_mut(slot) {
                 entry.session = session;
             }
             return;
         }
         // Each is written into every request: a peer that has a new realm each time lengthens none.
-        let slots = self.of_scope(entropy, scope);
+        let slots = self.of_scope(entropy, scope, maker);
         if slots.len() >= MAX_REALMS {
             let serial = |slot: &u32| self.entries.at(*slot).map(|entry| entry.serial);
             if let Some(oldest) = slots.iter().copied().min_by_key(serial) {
@@ -86,7 +105,9 @@ impl Wallet {
         }
         self.begun = self.begun.wrapping_add(1);
         let serial = self.begun;
-        let Some(id) = self.entries.insert_with(|_| Entry { scope: scope.into(), session, serial }) else { return };
+        let Some(id) = self.entries.insert_with(|_| Entry { scope: scope.into(), maker, session, serial }) else {
+            return;
+        };
         let entries = &self.entries;
         let rehash = |slot: &u32| entries.at(*slot).map_or(0, |entry| entropy.hash(&[&entry.scope]));
         self.index.insert_unique(entropy.hash(&[scope]), id.slot, rehash);
@@ -97,6 +118,7 @@ impl Wallet {
         for (id, entry) in self.entries.iter() {
             w.put(&id.slot);
             w.put(&*entry.scope);
+            w.put(&entry.maker);
             w.put(&entry.session.is_proxy());
             w.put(entry.session.realm());
             w.put(entry.session.nonce());
@@ -113,7 +135,7 @@ impl Wallet {
     }
 
     pub(super) fn forget(&mut self, entropy: &Entropy, scope: &[u8]) {
-        for slot in self.of_scope(entropy, scope) {
+        for slot in self.all_of(entropy, scope) {
             self.remove(entropy, slot);
         }
     }

@@ -88,6 +88,7 @@ impl Agent {
             waiting: _,
             dirty,
             window,
+            in_window: _,
             sweeps,
             changes: _,
             events,
@@ -215,6 +216,7 @@ impl Agent {
             cseq,
             media,
             secure,
+            direct,
             body,
             deadline,
             shares,
@@ -236,6 +238,7 @@ impl Agent {
         w.ident(cseq);
         w.put(media);
         w.put(secure);
+        w.put(direct);
         w.put(body);
         w.put(deadline);
         self.put_share(w, *shares);

@@ -433,11 +433,13 @@ impl Agent {
             proven,
             authenticated,
             secure,
+            direct,
             refusal,
             other_reason,
             identity,
             trial,
             detour,
+            pinned,
         } = watcher;
         let resource = self.resources.at(*resource);
         put_package(w, resource.map_or(PackageIndex(0), |resource| resource.package));
@@ -462,6 +464,7 @@ impl Agent {
         w.put(proven);
         w.put(authenticated);
         w.put(secure);
+        w.put(direct);
         w.put(refusal);
         w.put(other_reason);
         w.put(identity);
@@ -473,6 +476,7 @@ impl Agent {
             w.put(open_numbered);
             w.put(&trial.is_some());
             w.put(detour);
+            w.put(&pinned.filter(|_| open.is_some()));
             w.put(&in_window.is_some());
             w.word(match link.queue {
                 Queue::Idle => 0,
@@ -527,11 +531,13 @@ impl Agent {
             proven: r.get()?,
             authenticated: r.get()?,
             secure: r.get()?,
+            direct: r.get()?,
             refusal: r.get()?,
             other_reason: r.get()?,
             identity: r.get()?,
             trial: None,
             detour: None,
+            pinned: None,
         };
         Ok(ReadWatcher { watcher, flow: flow.ok_or(RestoreError::Malformed)?, destination })
     }

@@ -5,6 +5,8 @@ use crate::agent::{Close, Scope, Subscribe};
 use crate::event::{Ending, Event, SubscriptionState};
 use crate::package::{Body, EventPackage, Expires, Forking, Merged, Packages};
 use crate::{Failure, Misuse, Retry};
+use alloc::format;
+use alloc::string::String;
 use core::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -470,4 +472,19 @@ fn a_dialog_that_is_over_does_not_come_back() {
     assert_eq!(rig.notify(&sent, "b", 4, "active;expires=600").status, 481);
     assert_eq!(rig.notify(&sent, "c", 1, "active;expires=600").status, 200);
     assert_eq!(rig.agent.counts().0, 1);
+}
+
+/// However many addresses redirections name, no more are kept than may be
+/// tried.
+#[test]
+fn a_redirection_costs_what_may_be_tried_of_it() {
+    let mut rig = Rig::new();
+    let (id, mut sent) = rig.subscribe(bob());
+    for round in 0..5 {
+        let contacts: String = (0..16).map(|n| format!("Contact: <sip:b{round}.{n}@192.0.2.9>\r\n")).collect();
+        rig.respond(&sent, 302, &contacts);
+        let record = rig.agent.subscriptions.get(id.0).unwrap();
+        assert_eq!(record.detour.as_ref().unwrap().waiting(), 4 - round);
+        sent = rig.sent.last().unwrap().clone();
+    }
 }

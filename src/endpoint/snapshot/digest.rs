@@ -63,10 +63,12 @@ fn put_core(w: &mut Writer<'_>, core: &Core, agent: &Agent) {
         locals: _,
         clients,
         servers,
-        connections: Connections { list, by_stream: _, by_remote: _, entropy: _ },
+        connections:
+            Connections { list, by_stream: _, by_remote: _, opening: _, most_opening: _, unwanted: _, entropy: _ },
         resolver: Resolver { entries, index: _, no_naptr, no_srv },
         unproven,
         down,
+        no_stream,
         keepers: _,
         kept,
         ready,
@@ -89,6 +91,7 @@ fn put_core(w: &mut Writer<'_>, core: &Core, agent: &Agent) {
     w.put(no_srv);
     unproven.put(w, entropy);
     down.put(w);
+    no_stream.put(w, entropy);
     w.put(kept);
     put_queue(w, ready, core, agent);
     w.put(&io.len());
@@ -106,6 +109,8 @@ fn put_client(w: &mut Writer<'_>, client: &Client, agent: &Agent) {
         nonce,
         head,
         via_at,
+        hop,
+        named,
         contact,
         body,
         number,
@@ -117,6 +122,7 @@ fn put_client(w: &mut Writer<'_>, client: &Client, agent: &Agent) {
         seat,
         datagrams,
         any_size,
+        repeated,
         queued,
     } = client;
     agent.put_request(w, request);
@@ -125,6 +131,8 @@ fn put_client(w: &mut Writer<'_>, client: &Client, agent: &Agent) {
     w.put(&head.is_empty());
     w.ident(&head[..]);
     w.ident(via_at);
+    w.ident(hop);
+    w.put(named);
     w.put(body);
     w.put(&number.is_some());
     w.ident(number);
@@ -142,6 +150,7 @@ fn put_client(w: &mut Writer<'_>, client: &Client, agent: &Agent) {
     w.put(seat);
     w.put(datagrams);
     w.put(any_size);
+    w.put(repeated);
     w.put(queued);
 }
 
@@ -162,7 +171,7 @@ impl Put for Seat {
 
 impl Put for Plan {
     fn put(&self, w: &mut Writer<'_>) {
-        let Self { hops, server_name, tried } = self;
+        let Self { hops, server_name, tried, named: _ } = self;
         put_list(w, hops.iter());
         w.put(server_name);
         w.put(tried);
