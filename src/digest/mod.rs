@@ -21,7 +21,6 @@ pub use client::{Choice, Credentials, Session, choose};
 pub use credentials::{Authorization, Info};
 pub use response::{HexDigest, Request, Use, response, response_auth};
 pub use server::{Claim, Refusal, Server, Verified};
-#[cfg(feature = "testing")]
 pub(crate) use settings::Kind as SecretKind;
 pub use settings::{Secret, Settings, UriCheck, UserStore};
 

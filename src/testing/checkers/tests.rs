@@ -255,6 +255,26 @@ fn nothing_after_the_end() {
     });
 }
 
+/// A connection that closes takes what was open with it: the last NOTIFY may go
+/// again, once, by another way.
+#[test]
+fn a_last_notify_on_a_closed_connection() {
+    let closes = |rig: &mut Rig, stream: u64| {
+        rig.stream = Some(StreamId(2));
+        rig.sends(NOTIFIER, &notify(3, "terminated", ""));
+        rig.checkers.stream_closed(NOTIFIER, StreamId(stream));
+        rig.stream = Some(StreamId(3));
+        rig.sends(NOTIFIER, &notify(4, "terminated", ""));
+    };
+    stays_sound(|rig| closes(rig, 2));
+    breaks(Invariant::OneInFlight, |rig| closes(rig, 5));
+    breaks(Invariant::NothingAfterEnd, |rig| {
+        closes(rig, 2);
+        rig.waits(40);
+        rig.sends(NOTIFIER, &notify(5, "terminated", ""));
+    });
+}
+
 #[test]
 fn accepted_first() {
     let first = |rig: &mut Rig| {
