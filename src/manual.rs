@@ -21,6 +21,9 @@ pub mod authentication {}
 #[doc = include_str!("../docs/scaling.md")]
 pub mod scaling {}
 
+#[doc = include_str!("../docs/restarts.md")]
+pub mod restarts {}
+
 #[doc = include_str!("../docs/limits.md")]
 pub mod limits {}
 

@@ -186,7 +186,7 @@ fn a_subscriber_keeps_its_times() {
         let (timers, now) = (random.timers(), random.clock());
         let refresh = Refresh { auto: true, floor: random.duration(), jitter: random.next() as u16 };
         let ask = subscriber::Params { expires: random.seconds().max(1), default_expires: random.seconds(), refresh };
-        let mut machine = subscriber::Subscription::new(now, &ask, &timers);
+        let mut machine = subscriber::Subscription::new(&ask);
         assert_eq!(machine.poll_subscribe(now, &timers).map(|out| out.expires), Some(ask.expires));
         let timer_n = after(now, timers.t1.as_nanos().saturating_mul(64).min(Duration::MAX.as_nanos()));
         assert_eq!(machine.poll_timeout().map(nanos), Some(timer_n), "case {case}");
@@ -220,7 +220,7 @@ fn a_subscriber_keeps_its_times() {
             assert!(turn < 400, "case {case}: no end");
             let Some(next) = machine.poll_timeout() else { break };
             at = next.max(at);
-            machine.handle_timeout(at, &timers);
+            machine.handle_timeout(at);
             if machine.poll_subscribe(at, &timers).is_some() {
                 machine.handle_subscribe_result(at, SubscribeResult::TimedOut, &timers);
             }

@@ -47,7 +47,7 @@ fn subscriber(c: &mut Choices<'_>) {
     let mut now = Instant::from_secs(u64::from(c.byte()));
     let refresh = Refresh { auto: c.yes(), floor: c.duration(), jitter: u16::from(c.byte()) << 8 };
     let ask = subscriber::Params { expires: c.number(), default_expires: c.number(), refresh };
-    let mut machine = subscriber::Subscription::new(now, &ask, &timers);
+    let mut machine = subscriber::Subscription::new(&ask);
     let (mut ended, mut sent) = (0, 0u32);
     let mut steps = 0;
     let mut most = 0;
@@ -89,7 +89,7 @@ fn subscriber(c: &mut Choices<'_>) {
             3 => {
                 let at = c.moment(now, machine.poll_timeout());
                 now = now.max(at);
-                machine.handle_timeout(now, &timers);
+                machine.handle_timeout(now);
                 // ADV-E8: nothing is armed in the past.
                 assert!(machine.poll_timeout().is_none_or(|at| at > now || now == Instant::FAR_FUTURE));
             }
@@ -107,7 +107,7 @@ fn subscriber(c: &mut Choices<'_>) {
                 let _ = machine.resync(now);
             }
             7 => {
-                machine = subscriber::Subscription::fork(now, &machine, &timers);
+                machine = subscriber::Subscription::fork(now, &machine);
                 ended = 0;
             }
             _ => machine.set_jitter(u16::from(c.byte()) << 8),

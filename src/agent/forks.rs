@@ -55,8 +55,7 @@ impl Agent {
     pub(super) fn fork(&mut self, now: Instant, attempt_slot: u32) -> Option<u32> {
         let jitter = self.entropy.next_u16();
         let attempt = self.attempts.at_mut(attempt_slot)?;
-        let mut machine =
-            subscriber::Subscription::fork(now, &attempt.window.as_ref()?.template, &self.config.timers.sip);
+        let mut machine = subscriber::Subscription::fork(now, &attempt.window.as_ref()?.template);
         if machine.state() == subscriber::State::Terminated {
             return None;
         }

@@ -252,13 +252,13 @@ impl Agent {
             // The NOTIFY that it waits for goes to where nobody listens.
             let intent = record.intent.clone();
             self.detach(slot, true);
-            self.begin_again(now, slot, &intent);
+            self.begin_again(slot, &intent);
         } else {
             let within = SPREAD.saturating_mul(count.saturating_sub(1)).min(LONGEST_SPREAD);
             let wait = spread(within, self.entropy.next_u64());
             if let Some(record) = self.subscriptions.get_mut(id) {
                 record.machine.hasten(now.saturating_add(wait));
-                record.machine.handle_timeout(now, &timers);
+                record.machine.handle_timeout(now);
             }
         }
         self.settle_subscription(now, slot);

@@ -80,9 +80,9 @@ struct Rules {
 
 impl Agent {
     /// A new attempt of a subscription that was taken off its last one.
-    pub(super) fn begin_again(&mut self, now: Instant, slot: u32, intent: &Subscribe) {
+    pub(super) fn begin_again(&mut self, slot: u32, intent: &Subscribe) {
         let Some(package) = self.subscriptions.at(slot).map(|record| record.package) else { return };
-        let machine = self.new_machine(now, intent, package);
+        let machine = self.new_machine(intent, package);
         let Some(record) = self.subscriptions.at_mut(slot) else { return };
         record.machine = machine;
         // A connection may be another's by now; an address still is what the application chose.

@@ -151,7 +151,7 @@ impl Agent {
             None => None,
         };
         let intent = Arc::new(request);
-        let machine = self.new_machine(now, &intent, package);
+        let machine = self.new_machine(&intent, package);
         let record = Subscription {
             machine,
             attempt: None,
@@ -185,12 +185,7 @@ impl Agent {
         Ok(SubscriptionId(id))
     }
 
-    pub(super) fn new_machine(
-        &mut self,
-        now: Instant,
-        intent: &Subscribe,
-        package: PackageIndex,
-    ) -> subscriber::Subscription {
+    pub(super) fn new_machine(&mut self, intent: &Subscribe, package: PackageIndex) -> subscriber::Subscription {
         let jitter = self.entropy.next_u16();
         let default = self.packages.get(package).map_or(3600, |p| self.durations(p.as_ref()).default);
         let params = subscriber::Params {
@@ -198,7 +193,7 @@ impl Agent {
             default_expires: default,
             refresh: subscriber::Refresh { auto: intent.auto_refresh, jitter, ..subscriber::Refresh::default() },
         };
-        subscriber::Subscription::new(now, &params, &self.config.timers.sip)
+        subscriber::Subscription::new(&params)
     }
 
     /// A fresh attempt: new Call-ID, new tag, no route set (RFC 6665 section 4.1.2.2).
@@ -540,10 +535,10 @@ impl Agent {
         let Some(record) = self.subscriptions.at_mut(slot) else { return };
         if record.retry_at.take().is_some() {
             let intent = record.intent.clone();
-            self.begin_again(now, slot, &intent);
+            self.begin_again(slot, &intent);
             return;
         }
-        record.machine.handle_timeout(now, &timers);
+        record.machine.handle_timeout(now);
         if let Some(status) = self.subscriptions.id_at(slot).and_then(|id| self.ask_over(now, id))
             && let Some(record) = self.subscriptions.at_mut(slot)
         {

@@ -15,7 +15,7 @@
 //! use sip_events::machine::{Timers, notifier, subscriber};
 //! let (now, timers) = (Instant::ZERO, Timers::default());
 //! let ask = subscriber::Params { expires: 600, default_expires: 3600, refresh: subscriber::Refresh::default() };
-//! let mut watcher = subscriber::Subscription::new(now, &ask, &timers);
+//! let mut watcher = subscriber::Subscription::new(&ask);
 //! let subscribe = watcher.poll_subscribe(now, &timers).unwrap();
 //! let grant = notifier::Params { granted: subscribe.expires, ..notifier::Params::default() };
 //! let mut source = notifier::Subscription::new(now, &grant);

@@ -130,7 +130,7 @@ const _: () = assert!(size_of::<Subscription>() <= 96);
 
 impl Subscription {
     /// A subscription whose initial SUBSCRIBE waits to be taken (6665-SSM-1).
-    pub fn new(_now: Instant, params: &Params, _timers: &Timers) -> Self {
+    pub fn new(params: &Params) -> Self {
         let fetch = params.expires == 0;
         let mut flags = Flags::default();
         flags.set(Flags::AUTO, params.refresh.auto);
@@ -167,7 +167,7 @@ impl Subscription {
     /// When the window has closed the result is [`State::Terminated`] and
     /// refuses the NOTIFY (6665-4.1.2.4-4). A parent that was told to
     /// unsubscribe before its first NOTIFY makes forks that unsubscribe (INT-16).
-    pub fn fork(now: Instant, parent: &Self, _timers: &Timers) -> Self {
+    pub fn fork(now: Instant, parent: &Self) -> Self {
         let window = match parent.state {
             State::NotifyWait => parent.timer_n,
             _ => parent.fork_window,
@@ -361,7 +361,7 @@ impl Subscription {
     ///
     /// When several are, the end comes before the refresh: a clock that jumped
     /// past both sends nothing in a dead dialog (6665-RACE-20).
-    pub fn handle_timeout(&mut self, now: Instant, _timers: &Timers) {
+    pub fn handle_timeout(&mut self, now: Instant) {
         self.fire_ends(now);
         if self.refresh_at.is_some_and(|at| at <= now) {
             self.refresh_at = None;

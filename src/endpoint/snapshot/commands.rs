@@ -12,7 +12,9 @@ use crate::snapshot::SnapshotWriter;
 /// Saving and going on.
 impl Endpoint {
     /// A snapshot of the state at `now`, to be written in steps that look at
-    /// `per_step` records each; call [`SnapshotWriter::step`] until it is done.
+    /// `per_step` records each (the last one besides at the addresses that
+    /// [`Limits::unproven`](crate::Limits::unproven) bounds); call
+    /// [`SnapshotWriter::step`] until it is done.
     /// Poll all transmits and all events first: those that wait are not saved.
     pub fn snapshot(&self, now: Instant, per_step: u32) -> SnapshotWriter {
         SnapshotWriter::new(now.max(self.now), per_step)

@@ -57,7 +57,7 @@ impl Rig {
     }
 
     fn with(params: &Params) -> Self {
-        let mut rig = Self { sub: Subscription::new(s(0), params, &T), now: s(0) };
+        let mut rig = Self { sub: Subscription::new(params), now: s(0) };
         let out = rig.send().unwrap();
         let kind = if params.expires == 0 { Kind::Fetch } else { Kind::Initial };
         assert_eq!(out, SubscribeOut { expires: params.expires, kind });
@@ -111,7 +111,7 @@ impl Rig {
 
     fn tick(&mut self, now: Instant) -> &mut Self {
         self.now = now;
-        self.sub.handle_timeout(now, &T);
+        self.sub.handle_timeout(now);
         self
     }
 

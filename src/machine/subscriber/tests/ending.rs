@@ -78,7 +78,7 @@ fn before_the_first_notify_the_wish_is_kept_for_every_fork() {
     rig.sub.unsubscribe(s(1)).unwrap();
     assert_eq!(rig.sub.unsubscribe(s(1)), Err(Wrong));
     assert_eq!(rig.send(), None);
-    let mut fork = Subscription::fork(s(2), &rig.sub, &T);
+    let mut fork = Subscription::fork(s(2), &rig.sub);
     rig.at(s(2)).notify(notify(Substate::Active, 600));
     assert_eq!(rig.send(), None, "the first SUBSCRIBE is still out");
     rig.result(granted(600));
@@ -92,7 +92,7 @@ fn before_the_first_notify_the_wish_is_kept_for_every_fork() {
     assert_eq!(rig.tick(s(32)).cause(), Some(Cause::Unsubscribed { final_notify: false }));
     // An end of one dialog is not an end of its later forks.
     let rig = Rig::ending(600, 5);
-    assert!(!Subscription::fork(s(6), &rig.sub, &T).is_ending());
+    assert!(!Subscription::fork(s(6), &rig.sub).is_ending());
 }
 
 /// Covers: PEER-D02, 6665-RACE-12
@@ -112,7 +112,7 @@ fn an_unsubscribe_waits_for_a_refresh_that_is_out() {
 /// Covers: 6665-SSM-1
 #[test]
 fn before_anything_was_sent_nothing_is() {
-    let mut sub = Subscription::new(s(0), &params(600), &T);
+    let mut sub = Subscription::new(&params(600));
     sub.unsubscribe(s(0)).unwrap();
     assert_eq!(sub.poll_subscribe(s(0), &T), None);
     let cause = Cause::Unsubscribed { final_notify: false };

@@ -173,7 +173,7 @@ fn a_terminated_first_notify_ends_it() {
     assert_eq!(rig.notify(terminated(ReasonCode::Rejected, None)), Delivery::Refused);
     assert_eq!(rig.result(failed(404)).cause(), None, "the end is told once");
     // Other forks may still answer.
-    let mut fork = Subscription::fork(s(10), &rig.sub, &T);
+    let mut fork = Subscription::fork(s(10), &rig.sub);
     assert_eq!(fork.handle_notify(s(10), &notify(Substate::Active, 600), &T), Delivery::Accepted);
     assert_eq!(rig.tick(s(32)).outcomes(), vec![Outcome::ForkWindowClosed]);
 }
@@ -203,7 +203,7 @@ fn a_subscription_made_by_a_notify_survives_its_subscribe() {
 fn forks_are_taken_until_timer_n_and_live_on_their_own() {
     let mut rig = Rig::active(600);
     assert_eq!(rig.sub.fork_window(), Some(s(32)));
-    let mut fork = Subscription::fork(s(31), &rig.sub, &T);
+    let mut fork = Subscription::fork(s(31), &rig.sub);
     assert_eq!(fork.state(), State::NotifyWait);
     assert_eq!(fork.poll_subscribe(s(31), &T), None);
     assert_eq!(fork.handle_notify(s(31), &notify(Substate::Pending, 100), &T), Delivery::Accepted);
@@ -212,14 +212,14 @@ fn forks_are_taken_until_timer_n_and_live_on_their_own() {
     rig.tick(s(32));
     assert_eq!(rig.outcomes(), vec![Outcome::ForkWindowClosed]);
     assert_eq!(rig.sub.state(), State::Active);
-    let mut late = Subscription::fork(s(32), &rig.sub, &T);
+    let mut late = Subscription::fork(s(32), &rig.sub);
     assert_eq!(late.handle_notify(s(32), &notify(Substate::Active, 600), &T), Delivery::Refused);
     assert_eq!((late.state(), late.poll_outcome(), late.poll_timeout()), (State::Terminated, None, None));
     // A fork whose NOTIFY is refused elsewhere is forgotten at Timer N.
     let parent = Rig::asking(600).sub;
-    let mut idle = Subscription::fork(s(3), &parent, &T);
+    let mut idle = Subscription::fork(s(3), &parent);
     assert_eq!(idle.poll_timeout(), Some(s(32)));
-    idle.handle_timeout(s(32), &T);
+    idle.handle_timeout(s(32));
     assert_eq!(idle.state(), State::Terminated);
 }
 
@@ -230,7 +230,7 @@ fn the_fork_window_can_be_closed() {
     rig.sub.close_fork_window();
     rig.sub.close_fork_window();
     assert_eq!(rig.outcomes(), vec![Outcome::ForkWindowClosed]);
-    assert_eq!(Subscription::fork(s(1), &rig.sub, &T).state(), State::Terminated);
+    assert_eq!(Subscription::fork(s(1), &rig.sub).state(), State::Terminated);
 }
 
 /// Covers: 6665-4.4.3-1, 6665-4.4.3-3, 6665-4.4.3-4, 6665-RSN-4
@@ -241,7 +241,7 @@ fn a_fetch_ends_with_its_notify_and_lets_forks_follow() {
     assert_eq!(rig.sub.state(), State::NotifyWait);
     rig.at(s(2)).notify(terminated(ReasonCode::Timeout, None));
     assert_eq!(rig.end(), Some(End { cause: Cause::Fetched, resubscribe: Resubscribe::Never }));
-    let mut fork = Subscription::fork(s(9), &rig.sub, &T);
+    let mut fork = Subscription::fork(s(9), &rig.sub);
     assert_eq!(fork.handle_notify(s(9), &terminated(ReasonCode::Timeout, None), &T), Delivery::Accepted);
     assert!(matches!(fork.poll_outcome(), Some(Outcome::Ended(End { cause: Cause::Fetched, .. }))));
     // Nothing came: a failure.

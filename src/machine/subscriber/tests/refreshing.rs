@@ -290,7 +290,7 @@ fn a_resync_keeps_the_floor() {
 /// Covers: 6665-4.1.2.2-1, INT-15
 #[test]
 fn commands_in_the_wrong_state_change_nothing() {
-    let mut cases = vec![Subscription::new(s(0), &params(600), &T), Rig::asking(600).sub, Rig::ending(600, 5).sub];
+    let mut cases = vec![Subscription::new(&params(600)), Rig::asking(600).sub, Rig::ending(600, 5).sub];
     let mut over = Rig::active(600);
     over.notify(terminated(ReasonCode::Absent, None));
     cases.push(over.sub);
@@ -303,10 +303,10 @@ fn commands_in_the_wrong_state_change_nothing() {
     let before = over.sub;
     assert_eq!(over.sub.unsubscribe(s(6)), Err(Wrong));
     assert_eq!(over.sub, Subscription { news: before.news, ..before });
-    let mut fresh = Subscription::new(s(0), &params(600), &T);
+    let mut fresh = Subscription::new(&params(600));
     let before = fresh;
     assert_eq!(fresh.handle_notify(s(0), &notify(Substate::Active, 1), &T), Delivery::Refused);
     fresh.handle_subscribe_result(s(0), granted(1), &T);
-    fresh.handle_timeout(s(99), &T);
+    fresh.handle_timeout(s(99));
     assert_eq!(fresh, before);
 }

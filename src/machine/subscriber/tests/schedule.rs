@@ -153,7 +153,7 @@ fn a_whole_life_at_the_edges_of_the_numbers() {
     for start in starts.map(Instant::from_nanos) {
         for expires in [1, 2, 0x7fff_ffff, 0x8000_0000, u32::MAX] {
             let ask = Params { default_expires: u32::MAX, ..params(expires) };
-            let mut rig = Rig { sub: Subscription::new(start, &ask, &T), now: start };
+            let mut rig = Rig { sub: Subscription::new(&ask), now: start };
             rig.send().unwrap();
             rig.result(granted(u32::MAX));
             rig.notify(notify(Substate::Active, u32::MAX));
