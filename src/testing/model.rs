@@ -102,6 +102,7 @@ struct Asked {
     expires: Option<u32>,
     /// It was outside a dialog, so that its 2xx may come from any fork.
     is_first: bool,
+    is_answered: bool,
 }
 
 /// What one node must believe.
@@ -112,7 +113,7 @@ struct Beliefs {
     held: BTreeMap<u64, Held>,
     /// NOTIFYs that came and wait for their answer, by dialog and CSeq.
     came: BTreeMap<(u64, u32), Came>,
-    /// SUBSCRIBEs without final answer, by branch.
+    /// SUBSCRIBEs that an answer or a NOTIFY may still come to, by branch.
     asked: BTreeMap<u64, Asked>,
     /// Nothing is claimed before: a damaged message was delivered.
     unsure_until: Option<Instant>,
@@ -173,10 +174,13 @@ impl Model {
             }
         } else if facts.answers(b"SUBSCRIBE") {
             // A second answer, or one that comes too late, tells nothing (RFC 3261 section 17.1.2).
-            let Some(asked) = beliefs.asked.remove(&key(&[facts.branch])) else { return };
+            let asked = beliefs.asked.get_mut(&key(&[facts.branch])).filter(|asked| !asked.is_answered);
+            let Some(asked) = asked else { return };
+            asked.is_answered = true;
             if facts.status >= 300 || now > asked.at + TIMER_F {
                 return;
             }
+            let asked = asked.clone();
             // No more than was asked for.
             let granted = facts.expires.map(|granted| granted.min(asked.expires.unwrap_or(granted)));
             let until = granted.map(|seconds| after(now, seconds));
@@ -216,7 +220,13 @@ impl Model {
         }
         if facts.is(b"SUBSCRIBE") {
             let (attempt, is_first) = (key(&[facts.call_id, facts.from_tag]), facts.to_tag.is_empty());
-            beliefs.asked.entry(branch).or_insert(Asked { attempt, at: now, expires: facts.expires, is_first });
+            beliefs.asked.entry(branch).or_insert(Asked {
+                attempt,
+                at: now,
+                expires: facts.expires,
+                is_first,
+                is_answered: false,
+            });
         }
         if facts.answers(b"SUBSCRIBE") && facts.status < 300 && !facts.to_tag.is_empty() {
             let until = after(now, facts.expires.unwrap_or(0));
@@ -313,7 +323,7 @@ impl Model {
                 continue;
             }
             compared = compared.saturating_add(1);
-            // A refresh that is not answered yet keeps it alive (6665-SSM-23).
+            // A refresh whose answer or NOTIFY may still come keeps it alive (6665-SSM-23).
             let waits = beliefs.asked.values().any(|asked| asked.attempt == held.attempt);
             if !held.allows(info.state, info.expires_at, Some(now).filter(|_| times), waits) {
                 let (state, until) = (info.state, info.expires_at);
@@ -384,7 +394,8 @@ impl Held {
             (Some(told), Some(until)) => !apart(told, until, self.slack),
             _ => false,
         };
-        let silent = self.notified.is_none() && self.answered.is_none();
+        // A NOTIFY without a time counts from then on, for as long as the package says (6665-BC-2).
+        let silent = self.notified.is_none() && (self.answered.is_none() || self.told != Told::Nothing);
         let late = !waits && until.is_some_and(|until| until + self.slack < now);
         told && !late && (silent || fits(self.notified) || fits(self.answered))
     }

@@ -183,10 +183,11 @@ impl Weights {
         self
     }
 
-    /// Whether clocks are set.
-    pub(crate) const fn has_clocks(&self) -> bool {
-        let Self([_, _, _, _, _, _, _, _, _, _, clocks, ..]) = self;
-        *clocks > 0
+    /// Whether times follow from what stands on the wire: no clock is set, and no node moves, whose
+    /// messages wait for an address.
+    pub(crate) const fn keep_time(&self) -> bool {
+        let Self([_, _, _, _, _, _, _, _, _, _, clocks, _, _, _, _, moves, _]) = self;
+        *clocks == 0 && *moves == 0
     }
 
     fn draw(&self, bytes: &mut Unstructured<'_>) -> usize {
@@ -368,11 +369,12 @@ mod tests {
             }
         }
         assert_eq!(kinds.len(), KINDS);
-        let mut clocks = Weights([0; KINDS]);
-        assert!(!clocks.has_clocks());
-        clocks.0[10] = 1;
-        let step = Step::decode(&mut Unstructured::new(&[1; STEP]), &clocks);
-        assert!(clocks.has_clocks() && matches!(step.op, Op::Clock { .. }));
+        for at in 0..KINDS {
+            let mut one = Weights([0; KINDS]);
+            one.0[at] = 1;
+            let step = Step::decode(&mut Unstructured::new(&[1; STEP]), &one);
+            assert_eq!(one.keep_time(), !matches!(step.op, Op::Clock { .. } | Op::Move { .. }));
+        }
         let step = Step::decode(&mut Unstructured::new(&[]), &Weights::default());
         assert!(matches!(step.op, Op::Subscribe { node: 0, target: 0, .. }) && step.gap == Duration::ZERO);
     }

@@ -160,7 +160,7 @@ impl Scenario {
         let mut world = World::new(self.seed);
         let mut rng = Rng::new(self.seed ^ 0x5eed);
         world.set_faults(options.faults);
-        if !options.weights.has_clocks() {
+        if options.weights.keep_time() {
             world.compare_times();
         }
         let forking = if options.forking { Forking::All } else { Forking::FirstOnly };
