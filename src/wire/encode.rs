@@ -1,43 +1,9 @@
 //! Writing heads of messages.
 
 use super::lex::{self, is_token_byte};
+use super::push::{push_if_clear, push_u32, push_u64};
 use super::{HeaderName, StatusCode, scan};
 use alloc::vec::Vec;
-
-/// Appends `number` in decimal digits.
-pub fn push_u32(out: &mut Vec<u8>, number: u32) {
-    let mut digits = [b'0'; 10];
-    let mut used = 0usize;
-    let mut rest = number;
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0'.wrapping_add((rest % 10) as u8);
-        used = used.wrapping_add(1);
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(digits.get(digits.len().wrapping_sub(used)..).unwrap_or_default());
-}
-
-/// Appends `number` in decimal digits.
-pub fn push_u64(out: &mut Vec<u8>, number: u64) {
-    if let Ok(small) = u32::try_from(number) {
-        return push_u32(out, small);
-    }
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    let mut rest = number;
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0'.wrapping_add((rest % 10) as u8);
-        at = at.wrapping_sub(1);
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(digits.get(at..).unwrap_or_default());
-}
 
 /// Appends one field line; the value is made safe as [`HeadWriter::raw`] does.
 pub fn push_field(out: &mut Vec<u8>, name: HeaderName<'_>, value: &[u8]) {
@@ -86,14 +52,11 @@ impl<'v> HeadWriter<'v> {
     }
 
     /// The start line of a request.
+    #[inline]
     pub fn request_line(&mut self, method: &[u8], uri: &[u8]) {
-        self.token(method);
+        push_token(self.out, method);
         self.out.push(b' ');
-        if scan::all(uri, lex::is_uri_safe) {
-            self.out.extend_from_slice(uri);
-        } else {
-            uri.iter().for_each(|byte| self.uri_byte(*byte));
-        }
+        push_uri(self.out, uri);
         self.out.extend_from_slice(b" SIP/2.0\r\n");
     }
 
@@ -113,7 +76,7 @@ impl<'v> HeadWriter<'v> {
     }
 
     /// A whole field line.
-    #[inline]
+    #[inline(always)]
     pub fn field(&mut self, name: HeaderName<'_>, value: &[u8]) {
         self.begin(name);
         self.raw(value);
@@ -121,7 +84,7 @@ impl<'v> HeadWriter<'v> {
     }
 
     /// A whole field line with a number.
-    #[inline]
+    #[inline(always)]
     pub fn field_u32(&mut self, name: HeaderName<'_>, value: u32) {
         self.begin(name);
         self.number(value);
@@ -129,6 +92,7 @@ impl<'v> HeadWriter<'v> {
     }
 
     /// Content-Length: how many octets of body follow the head.
+    #[inline]
     pub fn content_length(&mut self, octets: usize) {
         self.begin(HeaderName::ContentLength);
         push_u64(self.out, u64::try_from(octets).unwrap_or(u64::MAX));
@@ -137,45 +101,30 @@ impl<'v> HeadWriter<'v> {
 
     /// Starts a field line: the value follows through [`HeadWriter::raw`] and
     /// [`HeadWriter::number`], then [`HeadWriter::end`].
-    #[inline]
+    // Of a name that is known when it is compiled nothing is left but its octets.
+    #[inline(always)]
     pub fn begin(&mut self, name: HeaderName<'_>) {
         match name.line_start() {
             Some((start, len)) if !self.compact => {
                 // What is fixed in length is not copied by a call.
-                let end = self.out.len().saturating_add(len);
+                let end = self.out.len().wrapping_add(len);
                 self.out.extend_from_slice(start);
                 self.out.truncate(end);
             }
-            _ => self.begin_unusual(name),
+            _ => push_unusual_name(self.out, name, self.compact),
         }
-    }
-
-    fn begin_unusual(&mut self, name: HeaderName<'_>) {
-        match name.compact().filter(|_| self.compact) {
-            Some(letter) => self.out.push(letter),
-            None => self.token(name.as_bytes()),
-        }
-        self.out.extend_from_slice(b": ");
     }
 
     /// A piece of the value of the line begun.
+    #[inline]
     pub fn raw(&mut self, piece: &[u8]) {
-        if !scan::has_low_octet(piece) {
-            return self.out.extend_from_slice(piece);
+        if !push_if_clear(self.out, piece) {
+            push_unfolded(self.out, piece);
         }
-        let is_break = |byte: &u8| matches!(byte, b'\r' | b'\n' | 0);
-        let mut rest = piece;
-        while let Some(at) = rest.iter().position(is_break) {
-            let (before, after) = rest.split_at_checked(at).unwrap_or((rest, &[]));
-            self.out.extend_from_slice(before);
-            self.out.push(b' ');
-            let skip = after.iter().position(|byte| !is_break(byte) && !matches!(byte, b' ' | b'\t'));
-            rest = skip.and_then(|at| after.get(at..)).unwrap_or_default();
-        }
-        self.out.extend_from_slice(rest);
     }
 
     /// A number within the value of the line begun.
+    #[inline]
     pub fn number(&mut self, number: u32) {
         push_u32(self.out, number);
     }
@@ -187,49 +136,66 @@ impl<'v> HeadWriter<'v> {
     }
 
     /// The empty line that ends the head.
+    #[inline]
     pub fn finish(self) {
         self.out.extend_from_slice(b"\r\n");
     }
+}
 
-    fn token(&mut self, token: &[u8]) {
-        if lex::is_token(token) {
-            return self.out.extend_from_slice(token);
-        }
-        self.out.extend(token.iter().map(|byte| if is_token_byte(*byte) { *byte } else { b'-' }));
-    }
+// They get the buffer alone, so that the writer itself stays in registers.
 
-    fn uri_byte(&mut self, byte: u8) {
-        if lex::is_uri_safe(byte) {
-            return self.out.push(byte);
-        }
-        let digit = |nibble: u8| if nibble < 10 { b'0' } else { b'A' - 10 }.wrapping_add(nibble);
-        self.out.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte & 0x0f)]);
+fn push_unusual_name(out: &mut Vec<u8>, name: HeaderName<'_>, compact: bool) {
+    match name.compact().filter(|_| compact) {
+        Some(letter) => out.push(letter),
+        None => push_token(out, name.as_bytes()),
     }
+    out.extend_from_slice(b": ");
+}
+
+fn push_token(out: &mut Vec<u8>, token: &[u8]) {
+    if lex::is_token(token) {
+        return out.extend_from_slice(token);
+    }
+    out.extend(token.iter().map(|byte| if is_token_byte(*byte) { *byte } else { b'-' }));
+}
+
+fn push_uri(out: &mut Vec<u8>, uri: &[u8]) {
+    if scan::all(uri, lex::is_uri_safe) {
+        return out.extend_from_slice(uri);
+    }
+    for byte in uri {
+        if lex::is_uri_safe(*byte) {
+            out.push(*byte);
+        } else {
+            let digit = |nibble: u8| if nibble < 10 { b'0' } else { b'A' - 10 }.wrapping_add(nibble);
+            out.extend_from_slice(&[b'%', digit(*byte >> 4), digit(*byte & 0x0f)]);
+        }
+    }
+}
+
+/// Appends `piece`, each line break with what blanks follow as one blank.
+#[cold]
+fn push_unfolded(out: &mut Vec<u8>, piece: &[u8]) {
+    let is_break = |byte: &u8| matches!(byte, b'\r' | b'\n' | 0);
+    let mut rest = piece;
+    while let Some(at) = rest.iter().position(is_break) {
+        let (before, after) = rest.split_at_checked(at).unwrap_or((rest, &[]));
+        out.extend_from_slice(before);
+        out.push(b' ');
+        let skip = after.iter().position(|byte| !is_break(byte) && !matches!(byte, b' ' | b'\t'));
+        rest = skip.and_then(|at| after.get(at..)).unwrap_or_default();
+    }
+    out.extend_from_slice(rest);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::format;
 
     fn written(write: impl FnOnce(&mut HeadWriter<'_>)) -> Vec<u8> {
         let mut out = Vec::new();
         write(&mut HeadWriter::new(&mut out));
         out
-    }
-
-    #[test]
-    fn numbers_are_written_in_decimal() {
-        let edges = (0..64).flat_map(|bits| [1u64 << bits, (1 << bits) - 1, u64::MAX >> bits]);
-        let powers = (0..20).flat_map(|n| [10u64.pow(n), 10u64.pow(n) - 1]);
-        for number in edges.chain(powers) {
-            let mut out = Vec::new();
-            push_u64(&mut out, number);
-            assert_eq!(out, format!("{number}").into_bytes());
-        }
-        let mut out = Vec::from(&b"x"[..]);
-        push_u32(&mut out, u32::MAX);
-        assert_eq!(out, b"x4294967295");
     }
 
     /// Covers: 3261-7.1-2, 3261-7.2-1

@@ -2,9 +2,9 @@
 
 use alloc::vec::Vec;
 
-use super::encode::push_u32;
 use super::error::{ParseError, ParseErrorKind};
 use super::lex::{self, Cursor, Params, delta_seconds};
+use super::push::push_u32;
 use super::scan;
 
 /// The value of an Event header.

@@ -28,7 +28,7 @@ macro_rules! header_names {
 
         impl<'a> HeaderName<'a> {
             /// A small number for a known name, below [`HeaderName::KNOWN_COUNT`].
-            #[inline]
+            #[inline(always)]
             pub(crate) const fn id(self) -> Option<u8> {
                 match self {
                     $(Self::$variant => Some(Index::$variant as u8),)+
@@ -327,7 +327,7 @@ impl<'a> HeaderName<'a> {
 
     /// A known name, colon and blank, with filler behind, and how much of it
     /// counts.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn line_start(self) -> Option<(&'static [u8; LONGEST + 1], usize)> {
         let (text, len) = LINE_STARTS.get(usize::from(self.id()?))?;
         Some((text, usize::from(*len)))

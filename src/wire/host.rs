@@ -6,9 +6,9 @@ use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::str::FromStr;
 
-use super::encode::push_u32;
 use super::error::{ParseError, ParseErrorKind};
 use super::lex::{self, Cursor};
+use super::push::push_u32;
 
 /// The longest text of an IPv6 address (`INET6_ADDRSTRLEN` without the NUL).
 const MAX_IPV6_TEXT: usize = 45;

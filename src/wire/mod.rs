@@ -36,6 +36,7 @@ mod method;
 #[cfg(test)]
 mod mutation_tests;
 pub(crate) mod name_filter;
+mod push;
 pub mod read;
 mod scan;
 mod status;
@@ -48,7 +49,7 @@ mod via;
 mod view;
 
 pub use address::{ContactValue, NameAddr, write_name_addr};
-pub use encode::{HeadWriter, push_field, push_u32, push_u64, push_value};
+pub use encode::{HeadWriter, push_field, push_value};
 pub use error::{ParseError, ParseErrorKind};
 pub use event::{Event, Reason, SubscriptionState, Substate, is_event_type};
 pub use frame::{Frame, Framer, FramerLimits, FramingLost, FramingLostReason};
@@ -59,6 +60,7 @@ pub use lex::is_token;
 pub use message::{Field, MAX_MESSAGE, Message, StartLine};
 pub use message_buf::MessageBuf;
 pub use method::Method;
+pub use push::{push_u32, push_u64};
 pub use status::StatusCode;
 pub use transport::Transport;
 pub(crate) use uri::is_sips;

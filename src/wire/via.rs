@@ -3,10 +3,10 @@
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
-use super::encode::push_u32;
 use super::error::{ParseError, ParseErrorKind};
 use super::host::{self, Host};
 use super::lex::{self, Cursor, Params};
+use super::push::push_u32;
 use super::scan;
 use super::transport::Transport;
 
