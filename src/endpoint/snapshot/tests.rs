@@ -7,6 +7,7 @@ use core::time::Duration;
 use super::super::connections::{Connection, Parked};
 use super::super::down::Down;
 use super::super::keep_alive::{Keeper, Kept};
+use super::super::no_stream::NoStream;
 use super::super::resolver::{Entry, Known};
 use super::super::unproven::Unproven;
 use super::records::{put_connection, put_entry};
@@ -19,7 +20,7 @@ use crate::snapshot::{VERSION, digest};
 use crate::wire::{Framer, FramerLimits, Transport};
 
 /// As in the agent's tests.
-const FORMS: [(u16, u64); 1] = [(2, 0x3cb3_4ac8_665e_8047)];
+const FORMS: [(u16, u64); 1] = [(2, 0xc501_6d38_73cd_0b2e)];
 
 fn at(seconds: u64) -> Instant {
     Instant::from_secs(seconds)
@@ -77,6 +78,8 @@ fn form() {
     unproven.answered(&entropy, remote.ip());
     let mut down = Down::default();
     down.mark(at(1_000), Transport::Tcp, remote, Some(Duration::from_secs(13)));
+    let mut no_stream = NoStream::default();
+    no_stream.mark(at(1_000), &entropy, remote);
     let kept = vec![Kept { flow: Flow::udp(local, local), interval: Duration::from_secs(14), at: at(1_015) }];
     let put = |w: &mut Writer<'_>| {
         put_connection(w, &connection);
@@ -85,6 +88,7 @@ fn form() {
         }
         unproven.put(w, &entropy);
         down.put(w);
+        no_stream.put(w, &entropy);
         w.put(&kept);
     };
     let written = digest(at(1_000), Mode::Saved, None, put);
