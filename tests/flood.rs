@@ -404,6 +404,7 @@ fn a_message_costs_at_most_four_times_its_size() {
         with(format!("Require: {}", "a,".repeat(10_000))),
         with(format!("Via: {}", "SIP/2.0/UDP a;branch=z9hG4bKx,".repeat(1_000))),
         with(format!("Record-Route: {}<sip:a>", "<sip:a;lr>,".repeat(500))),
+        with("Record-Route: <sip:a;lr>\r\n".repeat(200) + "Record-Route: <sip:a>,<sip:b>,<sip:c>"),
         with(format!("Subject: {}", "\r\n x".repeat(10_000))),
         "SUBSCRIBE".repeat(5_000),
     ];

@@ -283,7 +283,10 @@ pub(crate) fn write_uri(uri: &[u8], out: &mut Vec<u8>) {
 /// The elements of Record-Route in message order, as a comma list.
 pub(crate) fn record_routes<V: MessageView + ?Sized>(message: &V) -> Result<Vec<u8>, ParseError> {
     let lines = (0..).map_while(|nth| message.field(HeaderName::RecordRoute, nth));
-    let mut routes = Vec::with_capacity(lines.fold(0usize, |len, line| len.saturating_add(line.len())));
+    // Each comma gets a blank, each line a comma.
+    let room = |line: &[u8]| line.len().saturating_add(line.iter().filter(|octet| **octet == b',').count());
+    let mut routes =
+        Vec::with_capacity(lines.fold(0usize, |len, line| len.saturating_add(room(line)).saturating_add(2)));
     for element in read::record_routes(message) {
         let route = element?;
         // What leads nowhere must not become the way of every request.
