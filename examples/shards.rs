@@ -8,7 +8,8 @@ use cpu_time::ThreadTime;
 use sip_events::package::Opaque;
 use sip_events::wire::Transport;
 use sip_events::{
-    Authentication, Body, Clock, Config, Decision, Endpoint, Event, Flow, Instant, Packages, Seed, Shards,
+    Authentication, Body, Clock, Config, Decision, Endpoint, Event, Flow, Instant, Packages, Policy, Seed, Shards,
+    UnknownResource,
 };
 use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
@@ -51,10 +52,14 @@ fn serve(socket: &UdpSocket, count: u8, stop: &AtomicBool) -> Result<Vec<Duratio
     };
     let (shards, local, clock) = (Shards::new(&seed()?, count)?, socket.local_addr()?, Clock::new(Now::now()));
     let (mut inboxes, mut threads) = (Vec::new(), Vec::new());
+    // Any resource is served.
+    let mut policy = Policy::default();
+    policy.unknown_resource = UnknownResource::Ask;
     for number in 0..count {
         let (inbox, messages) = mpsc::sync_channel::<Datagram>(4_096);
         let config = Config::new(&format!("sip:shards@{}", local.ip()))?
             .with_shard(number)
+            .with_policy(policy)
             .with_authentication(Authentication::None);
         let mut packages = Packages::new();
         packages.register(Opaque::new(PACKAGE))?;
