@@ -160,17 +160,21 @@ impl Checkers {
         self.model.delivered(node, watch.now.unwrap_or(now), &facts, mangled, stream);
         if facts.status >= 200 {
             let mut again = None;
+            let dialog = key(&[facts.call_id, facts.from_tag, facts.to_tag]);
             let branch = key(&[facts.branch]);
             if let Some(sending) = watch.sending.get_mut(&branch) {
                 sending.open = false;
-                again = Some(sending.dialog);
+                // A proxy repeats what was damaged on its way to it, and nothing shows that but the tags.
+                again = Some((sending.dialog, mangled || dialog != sending.dialog));
                 if watch.unanswered.get(&sending.dialog).is_some_and(|(latest, _)| *latest == branch) {
                     watch.unanswered.remove(&sending.dialog);
                 }
             }
-            if let Some(leg) = again.and_then(|dialog| watch.legs.get_mut(&dialog)) {
+            if let Some((dialog, damaged)) = again
+                && let Some(leg) = watch.legs.get_mut(&dialog)
+            {
                 // What is damaged, be it the method in CSeq, may have been dropped, and a restart says it again.
-                leg.again |= facts.status >= 300 || mangled;
+                leg.again |= facts.status >= 300 || damaged;
             }
         } else if facts.is(b"SUBSCRIBE") {
             let now = watch.now.unwrap_or(now);

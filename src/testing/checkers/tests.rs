@@ -247,6 +247,8 @@ fn nothing_after_the_end() {
     for damaged in [answer(3), answer(3).replace("3 NOTIFY", "3 NO\u{2}IFY"), answer(3).replace("CSeq: 3", "CSeq: x")] {
         stays_sound(|rig| restarts(rig, &damaged, true));
     }
+    // A proxy repeats it as it came there.
+    stays_sound(|rig| restarts(rig, &answer(3).replace("tag=wn", "tag=wx"), false));
     // A retransmission of the last word is none.
     stays_sound(|rig| {
         rig.passes(NOTIFIER, &notify(3, "terminated;reason=timeout", ""));
