@@ -109,6 +109,8 @@ struct Watch {
     /// Damaged messages have come.
     damaged: bool,
     ticks: u64,
+    /// Rules that are broken unless this connection turns out to be given up.
+    suspects: Vec<(StreamId, Invariant, String)>,
 }
 
 /// The rules, and what they have to remember.
@@ -208,12 +210,37 @@ impl Checkers {
     pub(crate) fn stream_closed(&mut self, node: usize, stream: StreamId) {
         let Some(watch) = self.nodes.get_mut(node) else { return };
         watch.blocked.remove(&stream);
+        watch.suspects.retain(|suspect| suspect.0 != stream);
         let is_open = |sending: &Sending| sending.open && sending.stream == Some(stream);
         for leg in watch.legs.values_mut() {
             leg.again |= leg.over && watch.sending.get(&leg.latest).is_some_and(is_open);
         }
         for sending in watch.sending.values_mut().filter(|sending| sending.stream == Some(stream)) {
             sending.cut |= core::mem::replace(&mut sending.open, false);
+        }
+    }
+
+    /// What a node sent did not leave its socket: it has failed, as if 503 had
+    /// come (RFC 3261 section 8.1.3.1).
+    pub(crate) fn failed(&mut self, node: usize, message: &[u8]) {
+        let (Some(watch), Some(facts)) = (self.nodes.get_mut(node), Facts::read(message)) else { return };
+        let branch = key(&[facts.branch]);
+        if facts.status == 0
+            && let Some(sending) = watch.sending.get_mut(&branch)
+        {
+            sending.cut |= core::mem::replace(&mut sending.open, false);
+            for leg in watch.legs.values_mut().filter(|leg| leg.latest == branch) {
+                leg.again |= leg.over;
+            }
+        }
+    }
+
+    /// A node has said all that it has to say to one input: what the end of a
+    /// connection would have explained stays unexplained.
+    pub(crate) fn has_said_all(&mut self, node: usize) {
+        let suspects = self.nodes.get_mut(node).map(|watch| core::mem::take(&mut watch.suspects));
+        for (_, invariant, detail) in suspects.unwrap_or_default() {
+            self.complain(node, Some((invariant, detail)));
         }
     }
 
@@ -427,19 +454,29 @@ impl Watch {
         let mut broken = None;
         let previous = self.sending.get_mut(&leg.latest);
         let busy = previous.as_ref().is_some_and(|previous| Self::is_open(previous, now));
+        // The node may be about to say that it gave the connection up.
+        let excuse = previous.as_ref().filter(|previous| busy && notify && previous.stream != flow.stream);
+        let excuse = excuse.and_then(|previous| previous.stream);
         if known && facts.cseq < leg.cseq {
             broken = Some((Invariant::CseqBack, format!("{} after {}", line(), leg.cseq)));
         } else if known && facts.cseq == leg.cseq && previous.as_ref().is_none_or(|p| p.sent + TIMER_F < now) {
             broken = Some((Invariant::CseqBack, format!("{} again", line())));
         } else if busy && facts.cseq > leg.cseq && !(notify && leg.accepted.max(waiting) > leg.notified) {
-            broken = Some((Invariant::OneInFlight, format!("{} while {} is open", line(), leg.cseq)));
+            let detail = format!("{} while {} is open", line(), leg.cseq);
+            match excuse {
+                Some(stream) => self.suspects.push((stream, Invariant::OneInFlight, detail)),
+                None => broken = Some((Invariant::OneInFlight, detail)),
+            }
         }
         if let Some(previous) = previous {
             previous.abandoned |= busy;
         }
         let terminated = facts.substate() == b"terminated";
         if leg.over && !(notify && terminated && (leg.again || facts.cseq == leg.cseq)) {
-            broken = broken.or_else(|| Some((Invariant::NothingAfterEnd, line())));
+            match excuse.filter(|_| terminated) {
+                Some(stream) => self.suspects.push((stream, Invariant::NothingAfterEnd, line())),
+                None => broken = broken.or_else(|| Some((Invariant::NothingAfterEnd, line()))),
+            }
         }
         if notify && !leg.was_accepted && waiting == 0 {
             broken = broken.or_else(|| Some((Invariant::AcceptedFirst, line())));

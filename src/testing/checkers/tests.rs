@@ -123,6 +123,12 @@ impl Rig {
         rig
     }
 
+    fn says_no_more(&mut self) {
+        for node in [WATCHER, NOTIFIER] {
+            self.checkers.has_said_all(node);
+        }
+    }
+
     fn violation(&self) -> Option<Invariant> {
         self.checkers.violation().map(|violation| violation.invariant)
     }
@@ -133,6 +139,7 @@ fn breaks(invariant: Invariant, doctor: impl FnOnce(&mut Rig)) {
     let mut rig = Rig::sound();
     assert_eq!(rig.checkers.violation(), None);
     doctor(&mut rig);
+    rig.says_no_more();
     assert_eq!(rig.violation(), Some(invariant), "{:?}", rig.checkers.violation());
 }
 
@@ -140,6 +147,7 @@ fn breaks(invariant: Invariant, doctor: impl FnOnce(&mut Rig)) {
 fn stays_sound(doctor: impl FnOnce(&mut Rig)) {
     let mut rig = Rig::sound();
     doctor(&mut rig);
+    rig.says_no_more();
     assert_eq!(rig.checkers.violation(), None);
 }
 
@@ -270,6 +278,27 @@ fn a_last_notify_on_a_closed_connection() {
     };
     stays_sound(|rig| closes(rig, 2));
     breaks(Invariant::OneInFlight, |rig| closes(rig, 5));
+    // It may say the new one before it says that it gave the connection up.
+    let gives_up = |rig: &mut Rig, substate: &str, in_between: bool| {
+        rig.stream = Some(StreamId(2));
+        rig.sends(NOTIFIER, &notify(3, substate, ""));
+        rig.stream = Some(StreamId(3));
+        rig.sends(NOTIFIER, &notify(4, substate, ""));
+        if in_between {
+            rig.says_no_more();
+        }
+        rig.checkers.stream_closed(NOTIFIER, StreamId(2));
+    };
+    for substate in ["terminated", "active;expires=600"] {
+        stays_sound(|rig| gives_up(rig, substate, false));
+        breaks(Invariant::OneInFlight, |rig| gives_up(rig, substate, true));
+    }
+    // What does not leave its socket has failed as well.
+    stays_sound(|rig| {
+        rig.sends(NOTIFIER, &notify(3, "terminated", ""));
+        rig.checkers.failed(NOTIFIER, notify(3, "terminated", "").as_bytes());
+        rig.sends(NOTIFIER, &notify(4, "terminated", ""));
+    });
     breaks(Invariant::NothingAfterEnd, |rig| {
         closes(rig, 2);
         rig.waits(40);

@@ -130,6 +130,7 @@ impl Hub {
                 if gone {
                     // The socket is closed from which it should leave.
                     self.checkers.sent(at, now, self.now, &transmit.flow, &head);
+                    self.checkers.failed(at, &head);
                     endpoint.handle_transmit_failed(now, transmit.id);
                 } else {
                     self.transmit(node, &mut endpoint, at, now, transmit.flow, &head);
@@ -162,6 +163,7 @@ impl Hub {
                 break;
             }
         }
+        self.checkers.has_said_all(at);
         let held_back = endpoint.stats().withheld.wrapping_sub(withheld);
         if held_back > 0 {
             self.figures.withheld = self.figures.withheld.saturating_add(held_back);
@@ -273,7 +275,10 @@ impl Hub {
                 self.later(open, Item::Opened { stream, side: 1, connect: None });
                 self.later(open + self.net.faults.latency, Item::Opened { stream, side: 0, connect: Some(connect) });
             }
-            Io::Close { stream } => self.cut(Streams::number(stream), Duration::ZERO),
+            Io::Close { stream } => {
+                self.checkers.stream_closed(at, stream);
+                self.cut(Streams::number(stream), Duration::ZERO);
+            }
             _ => {}
         }
     }
