@@ -69,6 +69,8 @@ struct Came {
     body: u64,
     /// It was damaged: what it says is anybody's guess.
     mangled: bool,
+    /// A 2xx has left.
+    taken: bool,
 }
 
 /// One subscription of a node, as its application sees it.
@@ -97,6 +99,10 @@ struct Watch {
     waiting: BTreeMap<u64, u64>,
     seen: BTreeMap<u64, Seen>,
     gone: BTreeSet<u64>,
+    /// Dialogs of subscriptions that ended, or left them for a new attempt.
+    dead: BTreeSet<u64>,
+    /// The latest NOTIFY of each dialog that was told.
+    taken: BTreeMap<u64, u32>,
     /// Subscriptions and watchers that were there at the last look.
     living: BTreeSet<u64>,
     watching: BTreeSet<u64>,
@@ -150,6 +156,11 @@ impl Checkers {
         Some((seen.notifier?, seen.notifier_tag, seen.reverse))
     }
 
+    /// Whether a subscription was told a NOTIFY of the dialog that it has.
+    pub(crate) fn has_dialog(&self, node: usize, subscription: u64) -> bool {
+        self.nodes.get(node).and_then(|watch| watch.seen.get(&subscription)).is_some_and(|seen| seen.dialog.is_some())
+    }
+
     /// A message reaches a node.
     pub(crate) fn delivered(&mut self, node: usize, now: Instant, message: &[u8], mangled: bool, stream: bool) {
         let Some(watch) = self.nodes.get_mut(node) else { return };
@@ -201,6 +212,7 @@ impl Checkers {
                 cseq: facts.cseq,
                 body: key(&[facts.body]),
                 mangled,
+                taken: false,
             });
         }
     }
@@ -238,10 +250,17 @@ impl Checkers {
     /// A node has said all that it has to say to one input: what the end of a
     /// connection would have explained stays unexplained.
     pub(crate) fn has_said_all(&mut self, node: usize) {
-        let suspects = self.nodes.get_mut(node).map(|watch| core::mem::take(&mut watch.suspects));
-        for (_, invariant, detail) in suspects.unwrap_or_default() {
+        let Some(watch) = self.nodes.get_mut(node) else { return };
+        let suspects = core::mem::take(&mut watch.suspects);
+        let kept = |came: &&Came| {
+            let told = watch.taken.get(&came.dialog).is_some_and(|cseq| came.cseq <= *cseq);
+            came.taken && !came.mangled && !told
+        };
+        let kept = watch.came.iter().find(kept).map(|came| format!("NOTIFY {} was taken, but not told", came.cseq));
+        for (_, invariant, detail) in suspects {
             self.complain(node, Some((invariant, detail)));
         }
+        self.complain(node, kept.map(|detail| (Invariant::NotifyOnce, detail)));
     }
 
     /// A connection of a node takes nothing until then (world time).
@@ -449,7 +468,13 @@ impl Watch {
         self.prune(now);
         self.ticks = self.ticks.saturating_add(1);
         let waiting = self.waiting.get(&key(&[facts.call_id, facts.to_tag])).copied().unwrap_or(0);
+        // What came before in a dialog that this request is the first of is the
+        // SUBSCRIBE that made it (RFC 3261 section 12.1.2).
+        let first = self.legs.get(&key(&[facts.call_id, facts.from_tag, b""])).filter(|_| !notify).cloned();
         let leg = self.legs.entry(dialog).or_default();
+        if let Some(first) = first.filter(|_| leg.latest == 0) {
+            (leg.cseq, leg.latest) = (first.cseq, first.latest);
+        }
         let known = leg.latest != 0;
         let mut broken = None;
         let previous = self.sending.get_mut(&leg.latest);
@@ -501,6 +526,12 @@ impl Watch {
     }
 
     fn response(&mut self, facts: &Facts<'_>) -> Option<(Invariant, String)> {
+        if facts.answers(b"NOTIFY") && (200..300).contains(&facts.status) {
+            let dialog = key(&[facts.call_id, facts.to_tag, facts.from_tag]);
+            for came in self.came.iter_mut().filter(|came| (came.dialog, came.cseq) == (dialog, facts.cseq)) {
+                came.taken = true;
+            }
+        }
         if !facts.answers(b"SUBSCRIBE") || facts.status >= 300 {
             return None;
         }
@@ -553,6 +584,7 @@ impl Watch {
                     return Some((Invariant::NotifyOnce, format!("{event:?} has not come")));
                 };
                 let came = self.came.remove(at);
+                self.taken.insert(came.dialog, *cseq);
                 if came.mangled {
                     let seen = self.seen.entry(id).or_default();
                     let order = seen.dialog.is_some() && *cseq <= seen.cseq;
@@ -561,6 +593,9 @@ impl Watch {
                 }
                 if !self.minted.contains(&came.attempt) {
                     return Some((Invariant::ForeignDialog, format!("{event:?}: no SUBSCRIBE of ours")));
+                }
+                if self.dead.contains(&came.dialog) {
+                    return Some((Invariant::ForeignDialog, format!("{event:?} is of a dialog that is over")));
                 }
                 let other = self.seen.iter().find(|(other, seen)| **other != id && seen.dialog == Some(came.dialog));
                 if let Some((other, _)) = other {
@@ -583,12 +618,12 @@ impl Watch {
                 }
             }
             Event::Retrying { .. } => {
-                let seen = self.seen.entry(id).or_default();
-                *seen = Seen::default();
+                let seen = core::mem::take(self.seen.entry(id).or_default());
+                self.dead.extend(seen.dialog);
             }
             Event::Terminated { .. } => {
-                let seen = self.seen.entry(id).or_default();
-                *seen = Seen { over: true, ..Seen::default() };
+                let seen = core::mem::replace(self.seen.entry(id).or_default(), Seen { over: true, ..Seen::default() });
+                self.dead.extend(seen.dialog);
             }
             _ => {}
         }

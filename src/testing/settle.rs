@@ -69,6 +69,10 @@ impl<A: Application> World<A> {
             let Some(endpoint) = self.nodes.get(node).and_then(|n| n.endpoint()) else { continue };
             let ids: Vec<SubscriptionId> = endpoint.subscriptions().collect();
             for id in ids {
+                // It has had the time to run out, or to hear what is so.
+                if settled && self.hangs(node, id) {
+                    self.fail(Invariant::LostState, node, format!("{id} lives on, but nothing is told about it"));
+                }
                 let Some(pair) = self.compare(node, id, throttle, settled) else { continue };
                 let figures = &mut self.hub.figures;
                 figures.compared = figures.compared.saturating_add(1);
@@ -83,6 +87,17 @@ impl<A: Application> World<A> {
                 }
             }
         }
+    }
+
+    /// Whether a subscription that is there was told nothing since it was
+    /// restored.
+    fn hangs(&self, node: usize, id: SubscriptionId) -> bool {
+        let endpoint = self.nodes.get(node).and_then(|node| node.endpoint());
+        let info = endpoint.and_then(|endpoint| endpoint.subscription(id).ok());
+        info.is_some_and(|info| {
+            let alive = matches!(info.state, subscriber::State::Active | subscriber::State::Pending);
+            alive && info.retry_at.is_none() && !self.hub.checkers.has_dialog(node, id.as_u64())
+        })
     }
 
     fn compare(&mut self, node: usize, id: SubscriptionId, throttle: Duration, settled: bool) -> Option<Pair> {

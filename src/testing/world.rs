@@ -27,6 +27,8 @@ use crate::io::{Answer, ConnectFailure, ConnectId, ResolveFailure};
 use crate::wire::Transport;
 use crate::{Endpoint, Event, Flow, Instant, Io, QuestionKind};
 
+/// After so many messages and events an endpoint is not asked for more.
+const ENDLESS: u32 = 100_000;
 /// Messages and events that one input may cause, whatever there is.
 const OUTPUTS_PER_INPUT: u32 = 64;
 /// The same for each object that it may concern.

@@ -307,6 +307,53 @@ fn a_last_notify_on_a_closed_connection() {
 }
 
 #[test]
+fn what_is_taken_is_told() {
+    breaks(Invariant::NotifyOnce, |rig| {
+        rig.passes(NOTIFIER, &notify(3, "active;expires=600", "c"));
+        rig.passes(WATCHER, &answer(3));
+    });
+    // One that comes again is answered again, and told no more.
+    stays_sound(|rig| {
+        for _ in 0..2 {
+            rig.passes(NOTIFIER, &notify(2, "active;expires=600", "b"));
+            rig.sends(WATCHER, &answer(2));
+        }
+    });
+}
+
+/// A late NOTIFY of the dialog that a subscription has left.
+#[test]
+fn nothing_of_a_dead_dialog() {
+    let retrying =
+        || Event::Retrying { subscription: SubscriptionId(raw(0)), why: Ending::GaveUp, at: Instant::from_secs(100) };
+    for (end, slot) in [(retrying(), 0), (ended(), 1)] {
+        breaks(Invariant::ForeignDialog, |rig| {
+            rig.tells(WATCHER, &end);
+            rig.passes(NOTIFIER, &notify(3, "active;expires=600", "c"));
+            rig.tells(WATCHER, &told(slot, 3, "c"));
+        });
+    }
+}
+
+/// The SUBSCRIBE that makes a dialog is the first request in it.
+#[test]
+fn a_dialog_begins_with_its_subscribe() {
+    let begins = |rig: &mut Rig, second: u32, answered: bool| {
+        *rig = Rig { checkers: Checkers::default(), now: Instant::from_secs(1), stream: None };
+        rig.checkers.add_node();
+        rig.checkers.add_node();
+        rig.passes(WATCHER, &subscribe(5, "", 600));
+        if answered {
+            rig.passes(NOTIFIER, &accepted(5, "Expires: 600\r\n"));
+        }
+        rig.sends(WATCHER, &subscribe(second, ";tag=wn", 600));
+    };
+    stays_sound(|rig| begins(rig, 6, true));
+    breaks(Invariant::CseqBack, |rig| begins(rig, 4, true));
+    breaks(Invariant::OneInFlight, |rig| begins(rig, 6, false));
+}
+
+#[test]
 fn accepted_first() {
     let first = |rig: &mut Rig| {
         *rig = Rig { checkers: Checkers::default(), now: Instant::from_secs(1), stream: rig.stream };

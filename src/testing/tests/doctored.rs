@@ -125,6 +125,32 @@ fn outputs_bounded() {
     assert_eq!(broken(&world), Some(Invariant::OutputsBounded), "{:?}", world.violation());
 }
 
+/// It subscribes anew at once, at a name that nobody has: that never ends.
+struct Restless;
+
+impl Application for Restless {
+    fn event(&mut self, endpoint: &mut Endpoint, now: Instant, event: &Event) {
+        if let Event::Terminated { .. } = event {
+            endpoint.subscribe(now, nowhere()).unwrap();
+        }
+    }
+}
+
+fn nowhere() -> Subscribe {
+    Subscribe::new("sip:x@nowhere.example", "x").unwrap().auto_resubscribe(false)
+}
+
+#[test]
+fn outputs_bounded_that_never_end() {
+    let packages = three().nodes[0].blueprint.packages.clone();
+    let mut world = World::new(1);
+    let config = Config::new("sip:n@10.0.0.1").unwrap().with_authentication(crate::Authentication::None);
+    world.add_node("restless", Blueprint::new(config, packages, "10.0.0.1:5060".parse().unwrap()), Restless);
+    world.command(0, |_, endpoint, now| endpoint.subscribe(now, nowhere()).unwrap());
+    world.run_for(secs(100));
+    assert_eq!(broken(&world), Some(Invariant::OutputsBounded), "{:?}", world.violation());
+}
+
 fn is_notify_to(datagram: &Datagram, ip: &str) -> bool {
     datagram.to.ip().to_string() == ip && datagram.bytes.starts_with(b"NOTIFY")
 }

@@ -118,12 +118,16 @@ impl Hub {
         let Some(mut endpoint) = node.endpoint.take() else { return };
         let withheld = endpoint.stats().withheld;
         let mut outputs = 0u32;
+        let mut turns = 0u32;
         loop {
             let mut idle = true;
             let mut head = core::mem::take(&mut self.head);
             head.clear();
-            while let Some(transmit) = endpoint.poll_transmit(now, &mut head) {
+            while turns < ENDLESS
+                && let Some(transmit) = endpoint.poll_transmit(now, &mut head)
+            {
                 idle = false;
+                turns += 1;
                 outputs = outputs.saturating_add(1);
                 transmit.append_body(&mut head);
                 let gone = transmit.flow.stream.is_none() && transmit.flow.local != node.blueprint.address;
@@ -138,8 +142,11 @@ impl Hub {
                 head.clear();
             }
             self.head = head;
-            while let Some(event) = endpoint.poll_event() {
+            while turns < ENDLESS
+                && let Some(event) = endpoint.poll_event()
+            {
                 idle = false;
+                turns += 1;
                 match event {
                     Event::Io(io) => self.driver(node, &mut endpoint, at, now, io),
                     event => {
@@ -159,7 +166,7 @@ impl Hub {
                     }
                 }
             }
-            if idle {
+            if idle || turns >= ENDLESS {
                 break;
             }
         }
@@ -175,7 +182,8 @@ impl Hub {
         }
         let before = core::mem::replace(&mut node.objects, objects(&endpoint));
         let concerned = if cause == Cause::Own { watchers.max(before) } else { watchers };
-        if outputs > OUTPUTS_PER_INPUT.saturating_add(concerned.saturating_mul(OUTPUTS_PER_OBJECT)) {
+        if turns >= ENDLESS || outputs > OUTPUTS_PER_INPUT.saturating_add(concerned.saturating_mul(OUTPUTS_PER_OBJECT))
+        {
             let detail = alloc::format!("{outputs} outputs for {concerned} objects");
             self.checkers.fail(Invariant::OutputsBounded, self.now, at, detail);
         }
