@@ -32,6 +32,8 @@ pub(crate) struct Locals {
     pub(crate) same_flow: bool,
     /// What we were known by lately: answers to what was sent then name it.
     pub(super) former: Vec<HostPort>,
+    /// Addresses that were ours lately, at most [`MAX_FORMER`](Self::MAX_FORMER).
+    pub(super) left: Vec<SocketAddr>,
 }
 
 impl Locals {
@@ -43,6 +45,7 @@ impl Locals {
     /// One that is known takes the place of what was said of it.
     fn add(&mut self, new: Local) -> Result<(), Misuse> {
         let room = self.list.len() < Self::MAX;
+        self.left.retain(|left| *left != new.bind);
         match self.list.iter_mut().find(|old| (old.transport, old.bind) == (new.transport, new.bind)) {
             Some(old) => {
                 let old = core::mem::replace(old, new);
@@ -67,6 +70,15 @@ impl Locals {
             self.list.iter().filter(|local| local.bind == bind).map(|local| local.sent_by.clone()).collect();
         self.list.retain(|local| local.bind != bind);
         former.into_iter().for_each(|name| self.remember(name));
+        if self.left.len() >= Self::MAX_FORMER {
+            self.left.remove(0);
+        }
+        self.left.push(bind);
+    }
+
+    /// Whether `address` was ours, and is no more.
+    pub(crate) fn has_left(&self, address: SocketAddr) -> bool {
+        self.left.contains(&address)
     }
 
     fn remember(&mut self, name: HostPort) {

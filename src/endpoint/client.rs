@@ -281,8 +281,10 @@ impl Core {
         if client.head.is_empty() {
             return None;
         }
-        // Where nothing is read any more no answer would be.
-        if !self.connections.is_open(&flow) {
+        // Where nothing is read any more no answer would be. From an address that
+        // was left it would not go out again as it was (3261-17.1.2.2-1).
+        let left = flow.stream.is_none() && client.machine.is_some() && self.locals.has_left(flow.local);
+        if left || !self.connections.is_open(&flow) {
             self.client_failed(now, id.slot, Failure::Transport);
             return None;
         }

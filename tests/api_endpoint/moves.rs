@@ -235,3 +235,18 @@ fn a_shared_connection_that_closes_is_left_piece_by_piece() {
     assert_eq!((gone, kit.endpoint.watchers().count()), (1_000, 0));
     assert!(kit.run(Duration::from_secs(700)).is_empty());
 }
+
+/// What nobody waits for any more is not sent again either: it would have
+/// another Via and Contact in the same transaction.
+///
+/// Covers: 3261-17.1.2.2-2
+#[test]
+fn what_was_sent_from_an_address_that_was_left_is_not_sent_again() {
+    let mut kit = Kit::new();
+    let fetch = kit.subscribe(bob().expires(0)).remove(0);
+    kit.feed(peer(), notify(&fetch, 1, "terminated;reason=timeout", ""));
+    assert_eq!(rehomed(&mut kit), []);
+    let sent = kit.run_millis(40_000);
+    assert!(sent.iter().all(|(_, sent)| sent.flow.local == addr(NEW)), "{sent:?}");
+    assert_eq!(kit.endpoint.transactions().0, 0);
+}
