@@ -228,7 +228,7 @@ impl Default for Timers {
 #[non_exhaustive]
 pub struct Limits {
     /// Subscriptions of ours, forks included; above it `subscribe` gives
-    /// [`Misuse::Limit`](crate::Misuse::Limit) and a further fork 481. 1 to 1.5 kB each.
+    /// [`Misuse::Limit`](crate::Misuse::Limit) and a further fork 481. 0.75 to 1.2 kB each.
     pub subscriptions: u32,
     /// Dialogs that one SUBSCRIBE of ours may create; a further fork gets 481.
     pub forks: u32,
@@ -238,8 +238,8 @@ pub struct Limits {
     /// Watchers of one resource; above it 503 with Retry-After, or
     /// `Misuse::Limit` from `accept`.
     pub watchers_per_resource: u32,
-    /// Watchers, accepted and undecided, of one source address, port aside;
-    /// above it 503 with Retry-After. A proxy in front of many subscribers is
+    /// Watchers, accepted and undecided, of one source: an IPv4 address, port
+    /// aside, or an IPv6 network of 64 bits; above it 503 with Retry-After. A proxy in front of many subscribers is
     /// one source.
     pub watchers_per_source: u32,
     /// Subscriptions in one dialog, where

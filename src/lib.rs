@@ -120,9 +120,10 @@
 //!
 //! # Features
 //!
-//! `std` (default) adds `Clock`, which maps `std::time::Instant` to [`Instant`].
-//! Everything else is `no_std` with `alloc`, and needs a target with atomic
-//! compare-and-swap.
+//! `digest` (default) authenticates, both ways. `std` (default) adds `Clock`,
+//! which maps `std::time::Instant` to [`Instant`]. `testing` brings simulated
+//! worlds, and needs `std`. Everything else is `no_std` with `alloc`, and needs a
+//! target with atomic compare-and-swap.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(missing_docs, missing_debug_implementations, unreachable_pub)]

@@ -42,7 +42,7 @@ const HEAD: &str = "\
 Generated from the tables that the code runs (`src/machine`) by `UPDATE_GOLDEN=1 cargo test --lib golden`; do not edit.
 
 Rows are inputs, columns the state before, cells the state after; `.` is an input that is refused and changes nothing.
-The graphs leave out inputs that keep the state. Codes in the last column are the rules of the conformance lists (`docs/conformance.md`).
+The graphs leave out inputs that keep the state. Codes in the last column are the rules of the conformance lists (`docs/conformance`).
 
 ";
 

@@ -287,7 +287,7 @@ impl<A: Application> World<A> {
     }
 
     /// The reference model compares times as well as states: for worlds in which
-    /// no clock is set.
+    /// no clock is set and no node moves.
     pub const fn compare_times(&mut self) {
         self.hub.checkers.model.times = true;
     }
