@@ -318,7 +318,7 @@ impl Default for Limits {
             client_transactions: 100_000,
             streams: 10_000,
             stream_head: 65_536,
-            notify_window: 256,
+            notify_window: 128,
             notify_window_per_flow: 64,
             timers_per_wakeup: 1_024,
             resolved: 1_024,
