@@ -69,7 +69,6 @@ pub fn notifier(transport: Transport, local: SocketAddr) -> Result<(Endpoint, Re
     limits.watchers = 200_000;
     limits.watchers_per_resource = 200_000;
     limits.watchers_per_source = 200_000;
-    // A socket holds some 160 answers by default, and they may come all at once.
     let config =
         Config::new(&format!("sip:bob@{local}"))?.with_limits(limits).with_authentication(Authentication::None);
     let mut packages = Packages::new();
