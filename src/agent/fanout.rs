@@ -196,6 +196,7 @@ impl Agent {
         let subject = Subject::Watcher(id);
         self.authorise_notify(subject, start, &mut placed, (&body, number), head);
         let known = self.notify_destination(slot, arrival, destination);
+        let (known, only) = known.unzip();
         self.watchers.at_mut(slot)?.pinned = known.map(|flow| flow.stream.is_some());
         let request = OutRequest {
             id: RequestId { subject, seq: out.seq },
@@ -204,6 +205,7 @@ impl Agent {
             next_hop: placed.next_hop,
             via_at: placed.via_at,
             contact: None,
+            only: only.unwrap_or(false),
             body,
             number,
             proven: self.watchers.at(slot)?.proven,
@@ -282,10 +284,16 @@ impl Agent {
         Some(rendered)
     }
 
-    /// A closed connection is named no more, so the stack opens another.
-    fn notify_destination(&self, slot: u32, arrival: FlowId, destination: Option<FlowId>) -> Option<crate::flow::Flow> {
+    /// The way that is known, and whether it is the only one. A closed
+    /// connection is named no more, so the stack opens another.
+    fn notify_destination(
+        &self,
+        slot: u32,
+        arrival: FlowId,
+        destination: Option<FlowId>,
+    ) -> Option<(crate::flow::Flow, bool)> {
         if let Some(known) = destination.and_then(|id| self.flows.get(id)).filter(|flow| !flow.gone) {
-            return Some(known.flow());
+            return Some((known.flow(), false));
         }
         let arrival = self.flows.get(arrival)?;
         // The connection of a SUBSCRIBE leads to where that came from, not to where a 3xx points.
@@ -294,7 +302,7 @@ impl Agent {
         let flow = arrival.flow();
         let stream = flow.stream.is_some() && !elsewhere;
         let reuse = stream || self.config.policy.delivery == crate::Delivery::Flow;
-        Some(flow).filter(|_| reuse && !arrival.gone)
+        (reuse && !arrival.gone).then_some((flow, true))
     }
 
     fn enter_window(&mut self, now: Instant, watcher: RawId, seq: u32, flow: FlowId) {

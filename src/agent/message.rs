@@ -176,6 +176,8 @@ pub struct OutRequest {
     /// The Contact line, if it is a guess: where the request will leave from is
     /// not known.
     pub(crate) contact: Option<Placeholder>,
+    /// `destination` is the only way, whatever becomes of requests there.
+    pub(crate) only: bool,
     /// The body.
     pub body: Bytes,
     /// A number to be written in decimal before byte `.0` of the body; see

@@ -142,6 +142,7 @@ impl Agent {
             next_hop: placed.next_hop,
             via_at: placed.via_at,
             contact,
+            only: !in_dialog && known.is_some() && intent.more().flow.is_some(),
             body: data,
             number: None,
             proven: true,

@@ -43,7 +43,7 @@ pub(super) struct Client {
     /// What the agent wrote, until it cannot be needed again.
     pub(super) head: Vec<u8>,
     pub(super) via_at: usize,
-    /// Where in `head` the next hop's URI is.
+    /// Where in `head` the next hop's URI is; empty if there is one way only.
     pub(super) hop: (u32, u32),
     /// The next hop was found by a name, which may have other addresses.
     pub(super) named: bool,
@@ -198,7 +198,7 @@ impl Core {
     pub(super) fn request(&mut self, now: Instant, request: OutRequest, head: Vec<u8>) {
         let known = request.destination.filter(|flow| self.connections.is_open(flow));
         // One of several servers, that failed since: it comes last.
-        let down = known.is_some_and(|flow| self.down.has(now, flow.transport, flow.remote));
+        let down = !request.only && known.is_some_and(|flow| self.down.has(now, flow.transport, flow.remote));
         let plan = match known {
             Some(_) if !down => None,
             _ => {
@@ -207,7 +207,7 @@ impl Core {
             }
         };
         let flow = known.filter(|_| plan.is_none());
-        let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        let place = |at: usize| if request.only { 0 } else { u32::try_from(at).unwrap_or(u32::MAX) };
         let client = Client {
             request: request.id,
             method: request.method,
@@ -370,6 +370,7 @@ impl Core {
         self.stats.requests_sent = self.stats.requests_sent.wrapping_add(u64::from(!withheld));
         // Sent once: it is kept for other ways only.
         if reliable && client.datagrams.is_none() && !client.plan.as_ref().is_some_and(|plan| plan.has_more()) {
+            client.named = client.has_others();
             let head = core::mem::take(&mut client.head);
             client.body = Bytes::new();
             client.plan = None;

@@ -93,6 +93,29 @@ fn a_stale_nonce_at_a_refresh_keeps_the_dialog() {
     assert_eq!(pair.client.count(|e| matches!(e, Event::Terminated { .. } | Event::Retrying { .. })), 0);
 }
 
+/// The nonce was good for the first answer, and is old when the request goes out for a longer time.
+///
+/// Covers: 6665-SSM-7, PEER-E02
+#[test]
+fn a_nonce_may_be_stale_after_an_interval_that_was_too_brief() {
+    let challenge = |nonce: &str, stale: &str| {
+        format!("WWW-Authenticate: Digest realm=\"r\", nonce=\"{nonce}\", qop=\"auth\"{stale}\r\n")
+    };
+    let mut client = Host::client();
+    let (_, request) = client.subscribe(bob().credentials(alice()).unwrap());
+    let request = client.respond(&request, "401 x", &challenge("n1", "")).remove(0);
+    let request = client.respond(&request, "423 x", "Min-Expires: 900\r\n").remove(0);
+    let answer = field(&request, "Authorization").unwrap();
+    assert_eq!((param(answer, "nonce"), param(answer, "nc")), (Some("n1"), Some("00000002")));
+    let sent = client.respond(&request, "401 x", &challenge("n2", ", stale=true"));
+    assert_eq!(sent.len(), 1);
+    let answer = field(&sent[0], "Authorization").unwrap();
+    assert_eq!((param(answer, "nonce"), param(answer, "nc")), (Some("n2"), Some("00000001")));
+    // A fresh one is not.
+    assert!(client.respond(&sent[0], "401 x", &challenge("n3", ", stale=true")).is_empty());
+    assert_eq!(client.count(|e| matches!(e, Event::Terminated { .. })), 1);
+}
+
 /// Covers: 6665-4.4.3-6, 3265-3.3.6-5
 #[test]
 fn a_second_poll_is_authenticated_at_once() {

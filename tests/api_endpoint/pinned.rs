@@ -1,10 +1,12 @@
 //! Requests whose way is known from before, when that way ends.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use sip_events::wire::{HeaderName, Transport};
-use sip_events::{Answer, Body, Config, Event, Flow, Io, Limits, StreamId, Subscribe, SubscriptionId};
+use sip_events::{
+    Answer, Body, Config, ConnectId, Delivery, Event, Flow, Io, Limits, Policy, StreamId, Subscribe, SubscriptionId,
+};
 
 use crate::kit::{Kit, LOCAL, Request, Sent, addr, peer, stream};
 use crate::peer::{establish_on, line, told, watched};
@@ -287,4 +289,74 @@ fn silent_phones_do_not_make_a_failed_server_forgotten() {
     assert_eq!(kit.endpoint.watchers().count(), 0);
     let next = kit.subscribe(bob()).remove(0);
     assert_eq!(next.flow.remote, addr(B));
+}
+
+/// The driver was asked for one connection: its name, and where to.
+fn connect(kit: &mut Kit) -> (ConnectId, SocketAddr) {
+    let connects = kit.io().into_iter().filter_map(|io| match io {
+        Io::Connect { connect, remote, .. } => Some((connect, remote)),
+        _ => None,
+    });
+    let connects: Vec<_> = connects.collect();
+    assert_eq!(connects.len(), 1, "{connects:?}");
+    connects[0]
+}
+
+/// Covers: 3261-8.1.2-2
+#[test]
+fn a_busy_server_is_left_though_its_connection_is_open() {
+    const BOB: &str = "sip:bob@example.com:5060;transport=tcp";
+    let mut kit = Kit::new();
+    kit.subscribe(Subscribe::new(BOB, "presence").unwrap().expires(600));
+    resolve(&mut kit);
+    let (id, remote) = connect(&mut kit);
+    assert_eq!(remote, addr(A));
+    let flow = stream(5, A);
+    kit.endpoint.handle_stream_opened(kit.now, Some(id), flow).unwrap();
+    let first = kit.drain().remove(0);
+    kit.feed(flow, first.answer("200 OK", "Expires: 600\r\n"));
+    let notify = String::from_utf8(crate::peer::notify(&first, 1, "active;expires=600", "")).unwrap();
+    let notify = notify.replace("SIP/2.0/UDP", "SIP/2.0/TCP");
+    kit.feed(flow, notify.replace("<sip:bob@198.51.100.7:5080>", &format!("<{BOB}>")));
+    let id = kit.endpoint.subscriptions().last().unwrap();
+    let busy = refreshed(&mut kit, id);
+    assert_eq!(busy.flow, flow);
+    assert!(kit.feed(flow, busy.answer("503 Busy", "")).is_empty());
+    assert!(kit.run_millis(31_000).is_empty());
+    assert_eq!(connect(&mut kit).1, addr(B));
+}
+
+/// Where requests may go one way only, a failure there is no reason to ask for another.
+///
+/// Covers: 6665-NRC-3
+#[test]
+fn the_only_way_is_taken_though_it_was_busy() {
+    const PHONE: &str = "Contact: <sip:alice@laptop.local>\r\nEvent: presence\r\nExpires: 600\r\n";
+    let mut policy = Policy::default();
+    policy.delivery = Delivery::Flow;
+    let mut kit = Kit::with(Config::new("sip:me@192.0.2.1").unwrap().with_policy(policy));
+    kit.add_bob();
+    let subscribe = |call_id| Request { more: PHONE, call_id, ..Request::subscribe(call_id) };
+    for call_id in ["one", "two"] {
+        let first = watched(&mut kit, &subscribe(call_id), peer());
+        kit.feed(peer(), first.answer("200 OK", ""));
+    }
+    kit.run_millis(6_000);
+    kit.events.clear();
+    change(&mut kit, "<one/>");
+    let open = kit.drain();
+    assert_eq!(open.len(), 2);
+    for (notify, status) in open.iter().zip(["503 Busy", "200 OK"]) {
+        kit.feed(peer(), notify.answer(status, "Retry-After: 600\r\n"));
+    }
+    kit.run_millis(6_000);
+    kit.events.clear();
+    // Not because it answered meanwhile.
+    let later = watched(&mut kit, &subscribe("three"), peer());
+    kit.feed(peer(), later.answer("503 Busy", "Retry-After: 600\r\n"));
+    change(&mut kit, "<two/>");
+    let sent = kit.drain();
+    assert_eq!(sent.iter().filter(|sent| sent.field(HeaderName::CallId) == "two").count(), 1, "{sent:?}");
+    assert!(sent.iter().all(|sent| sent.flow == peer()));
+    assert!(!kit.io().iter().any(|io| matches!(io, Io::Resolve { .. })));
 }

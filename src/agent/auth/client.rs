@@ -14,7 +14,7 @@ use crate::agent::Agent;
 use crate::agent::dialogs::Placed;
 use crate::agent::message::Subject;
 use crate::agent::subscribe::Subscribe;
-use crate::digest::{Choice, Credentials, Info, Request, Session, choose};
+use crate::digest::{Challenge, Choice, Credentials, Info, Request, Session, choose};
 use crate::entropy::Entropy;
 use crate::error::Misuse;
 use crate::event::{Event, ObjectId};
@@ -303,8 +303,18 @@ impl Agent {
             if answers.is_empty() {
                 continue;
             }
+            // An answer that is accepted, and a nonce that is old by the next request: one round more.
+            let again = |challenge: &Challenge| {
+                let realm = challenge.realm();
+                let hash = self.entropy.hash(&[&[u8::from(proxy)], &realm]);
+                let known = self.auth.known(&self.entropy, &keys, proxy, &realm);
+                let used = known.and_then(|slot| self.auth.wallet.session(slot)).is_some_and(|s| s.count() > 1);
+                challenge.stale && used && trial.tried.iter().any(|tried| tried.realm == hash && !tried.stale)
+            };
+            let more = u8::from(!proxy && answers.iter().all(|(challenge, _)| again(challenge)));
             let round = trial.rounds.iter_mut().zip(ROUNDS).nth(usize::from(proxy));
-            let Some((round, _)) = round.filter(|(round, most)| **round < *most && trial.answered < MOST_ROUNDS) else {
+            let within = |round: u8, most: u8| round < most.saturating_add(more) && trial.answered < MOST_ROUNDS;
+            let Some((round, _)) = round.filter(|(round, most)| within(**round, *most)) else {
                 outcome.refused = true;
                 continue;
             };
