@@ -468,13 +468,7 @@ impl Watch {
         self.prune(now);
         self.ticks = self.ticks.saturating_add(1);
         let waiting = self.waiting.get(&key(&[facts.call_id, facts.to_tag])).copied().unwrap_or(0);
-        // What came before in a dialog that this request is the first of is the
-        // SUBSCRIBE that made it (RFC 3261 section 12.1.2).
-        let first = self.legs.get(&key(&[facts.call_id, facts.from_tag, b""])).filter(|_| !notify).cloned();
         let leg = self.legs.entry(dialog).or_default();
-        if let Some(first) = first.filter(|_| leg.latest == 0) {
-            (leg.cseq, leg.latest) = (first.cseq, first.latest);
-        }
         let known = leg.latest != 0;
         let mut broken = None;
         let previous = self.sending.get_mut(&leg.latest);

@@ -335,24 +335,6 @@ fn nothing_of_a_dead_dialog() {
     }
 }
 
-/// The SUBSCRIBE that makes a dialog is the first request in it.
-#[test]
-fn a_dialog_begins_with_its_subscribe() {
-    let begins = |rig: &mut Rig, second: u32, answered: bool| {
-        *rig = Rig { checkers: Checkers::default(), now: Instant::from_secs(1), stream: None };
-        rig.checkers.add_node();
-        rig.checkers.add_node();
-        rig.passes(WATCHER, &subscribe(5, "", 600));
-        if answered {
-            rig.passes(NOTIFIER, &accepted(5, "Expires: 600\r\n"));
-        }
-        rig.sends(WATCHER, &subscribe(second, ";tag=wn", 600));
-    };
-    stays_sound(|rig| begins(rig, 6, true));
-    breaks(Invariant::CseqBack, |rig| begins(rig, 4, true));
-    breaks(Invariant::OneInFlight, |rig| begins(rig, 6, false));
-}
-
 #[test]
 fn accepted_first() {
     let first = |rig: &mut Rig| {
