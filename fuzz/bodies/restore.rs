@@ -58,7 +58,11 @@ fn sample() -> Vec<u8> {
     let flow = Flow::udp("192.0.2.1:5060".parse().unwrap(), "198.51.100.7:5080".parse().unwrap());
     let _ = endpoint.handle_message(NOW, flow, head.as_bytes());
     drain(&mut endpoint, NOW);
-    save(&endpoint)
+    let saved = save(&endpoint);
+    let restart = Restart::Continue(Seed([5; 32]));
+    let restored = Endpoint::restore(config(), Packages::standard(), &saved, NOW, Duration::ZERO, &restart);
+    assert_eq!(restored.map(|endpoint| endpoint.agent().counts()), Ok(endpoint.agent().counts()));
+    saved
 }
 
 fn drain(endpoint: &mut Endpoint, now: Instant) {
@@ -109,7 +113,7 @@ pub(crate) fn restore(data: &[u8]) {
         None => return,
     };
     if bytes.len() >= 10 {
-        bytes[..10].copy_from_slice(b"SIPEVSNP\x01\x00");
+        SAMPLE.with_borrow(|sample| bytes[..10].copy_from_slice(&sample[..10]));
     }
     let bytes = seal(bytes);
     let restart =
