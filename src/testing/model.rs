@@ -26,8 +26,10 @@ use crate::{Endpoint, Instant};
 const SECOND: Duration = Duration::from_secs(2);
 /// A message may wait for as long on a connection that is slow or opens.
 const STREAM: Duration = Duration::from_secs(60);
-/// As long as damaged messages may be believed: the longest subscription.
-const DAMAGE: Duration = Duration::from_secs(7_200);
+/// The longest subscription.
+const LONGEST: Duration = Duration::from_secs(7_200);
+/// As long as damaged messages may be believed.
+const DAMAGE: Duration = LONGEST;
 /// A dialog that has ended is remembered for so long.
 const MEMORY: Duration = Duration::from_secs(600);
 
@@ -61,6 +63,9 @@ struct Granted {
     /// Of the SUBSCRIBE that was accepted last.
     cseq: u32,
     until: Instant,
+    /// A later refresh that came over a connection, and until when it asks: its
+    /// 2xx may wait there, or be lost with it, while a NOTIFY takes another.
+    refresh: Option<(u32, Instant)>,
     told: Told,
     /// The NOTIFY that was sent last, and when first, until it is answered with 2xx.
     open: Option<(u64, Instant)>,
@@ -157,7 +162,12 @@ impl Model {
         }
         let own = key(&[facts.call_id, facts.to_tag, facts.from_tag]);
         let answered = key(&[facts.call_id, facts.from_tag, facts.to_tag]);
-        if facts.is(b"NOTIFY") {
+        if facts.is(b"SUBSCRIBE") {
+            if let Some(granted) = beliefs.granted.get_mut(&own).filter(|granted| stream && facts.cseq > granted.cseq) {
+                let until = facts.expires.map_or(now + LONGEST, |seconds| after(now, seconds));
+                granted.refresh = Some((facts.cseq, until));
+            }
+        } else if facts.is(b"NOTIFY") {
             let came = Came { told: Told::read(facts), expires: facts.state_expires(), stream };
             beliefs.came.insert((own, facts.cseq), came);
             if let Some(held) = beliefs.held.get_mut(&own).filter(|_| stream) {
@@ -231,14 +241,21 @@ impl Model {
         if facts.answers(b"SUBSCRIBE") && facts.status < 300 && !facts.to_tag.is_empty() {
             let until = after(now, facts.expires.unwrap_or(0));
             let tag = key(&[facts.from_tag]);
-            let new = Granted { tag, cseq: facts.cseq, until, told: Told::Nothing, open: None, slack };
+            let (told, open, refresh) = (Told::Nothing, None, None);
+            let new = Granted { tag, cseq: facts.cseq, until, refresh, told, open, slack };
             let granted = beliefs.granted.entry(answered).or_insert(new);
+            granted.refresh = granted.refresh.filter(|(cseq, _)| *cseq > facts.cseq);
             // The same answer again grants nothing, nor does that of an earlier request.
             if facts.cseq > granted.cseq {
                 granted.cseq = facts.cseq;
                 granted.until = until;
             }
             granted.slack = granted.slack.max(slack);
+        } else if facts.answers(b"SUBSCRIBE") && facts.status >= 300 {
+            // What is refused grants nothing.
+            if let Some(granted) = beliefs.granted.get_mut(&answered) {
+                granted.refresh = granted.refresh.filter(|(cseq, _)| *cseq != facts.cseq);
+            }
         } else if facts.answers(b"NOTIFY") {
             let came = beliefs.came.remove(&(answered, facts.cseq));
             let Came { told, expires, .. } = came.filter(|_| facts.status < 300)?;
@@ -347,7 +364,7 @@ impl Granted {
             _ if before == Told::Over => Some("a live NOTIFY after the end"),
             Told::Pending if before == Told::Active => Some("pending after active"),
             // What is withheld from an address without proof may leave with a late retransmission.
-            _ if times && until > self.until + self.slack + TIMER_F => Some("more time than was granted"),
+            _ if times && until > self.latest() + self.slack + TIMER_F => Some("more time than was granted"),
             _ => None,
         };
         // A notifier may shorten (section 4.2.2).
@@ -355,6 +372,11 @@ impl Granted {
             self.until = until;
         }
         broken.map(|what| format!("{what}: {}, but {self:?}", String::from_utf8_lossy(facts.state)))
+    }
+
+    /// Until when it may have granted.
+    fn latest(&self) -> Instant {
+        self.refresh.map_or(self.until, |(_, until)| self.until.max(until))
     }
 
     /// Whether a notifier may believe that.

@@ -126,6 +126,40 @@ fn what_a_notifier_may_not_say() {
     assert!(rig.sent(&notify(2, "active;expires=9")).is_some_and(|said| said.contains("after the end")));
 }
 
+/// The 2xx of a refresh may wait for room on its connection, while the NOTIFY
+/// takes another.
+#[test]
+fn what_a_notifier_may_say_before_its_2xx_leaves() {
+    let refused = accepted(600).replace("CSeq: 1", "CSeq: 2").replace("200 OK", "500 x");
+    for (stream, cseq, is_refused, state, right) in [
+        (true, 2, false, "active;expires=600", true),
+        (true, 2, false, "active;expires=700", false),
+        (true, 1, false, "active;expires=600", false),
+        (true, 2, true, "active;expires=600", false),
+        (false, 2, false, "active;expires=600", false),
+    ] {
+        let mut rig = rig();
+        assert_eq!(rig.sent(&accepted(60)), None);
+        assert_eq!(rig.sent(&notify(1, "active;expires=60")), None);
+        rig.delivered(&taken(1, 200));
+        let refresh = subscribe(601, 600).replace("CSeq: 1", &format!("CSeq: {cseq}"));
+        rig.0.delivered(0, rig.1, &Facts::read(refresh.as_bytes()).unwrap(), false, stream);
+        if is_refused {
+            assert_eq!(rig.sent(&refused), None);
+        }
+        let said = rig.sent(&notify(2, state));
+        assert_eq!(said.is_none(), right, "{stream} {cseq} {is_refused} {state}: {said:?}");
+        assert!(right || said.is_some_and(|said| said.contains("more time")));
+    }
+    // Once it has left, it counts.
+    let mut rig = rig();
+    assert_eq!(rig.sent(&accepted(60)), None);
+    let refresh = subscribe(601, 600).replace("CSeq: 1", "CSeq: 2");
+    rig.0.delivered(0, rig.1, &Facts::read(refresh.as_bytes()).unwrap(), false, true);
+    assert_eq!(rig.sent(&accepted(120).replace("CSeq: 1", "CSeq: 2")), None);
+    assert!(rig.sent(&notify(2, "active;expires=600")).is_some_and(|said| said.contains("more time")));
+}
+
 #[test]
 fn what_a_notifier_must_believe() {
     let (bob, nobody) = (notifier(), endpoint());
