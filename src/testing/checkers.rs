@@ -86,6 +86,8 @@ struct Seen {
     reverse: u64,
     /// The document that was compared last.
     compared: u64,
+    /// What was told last is older than what an earlier life took: a late copy.
+    behind: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -103,6 +105,8 @@ struct Watch {
     dead: BTreeSet<u64>,
     /// The latest NOTIFY of each dialog that was told.
     taken: BTreeMap<u64, u32>,
+    /// The same of earlier lives, which an older memory has forgotten.
+    forgotten: BTreeMap<u64, u32>,
     /// Subscriptions and watchers that were there at the last look.
     living: BTreeSet<u64>,
     watching: BTreeSet<u64>,
@@ -153,12 +157,16 @@ impl Checkers {
     /// dialog as the notifier sees it.
     pub(crate) fn path(&self, node: usize, subscription: u64) -> Option<(usize, u64, u64)> {
         let seen = self.nodes.get(node)?.seen.get(&subscription)?;
-        Some((seen.notifier?, seen.notifier_tag, seen.reverse))
+        Some((seen.notifier.filter(|_| !seen.behind)?, seen.notifier_tag, seen.reverse))
     }
 
-    /// Whether a subscription was told a NOTIFY of the dialog that it has.
+    /// Whether a subscription was told a NOTIFY of the dialog that it has, and
+    /// not just a late copy of what an earlier life had taken.
     pub(crate) fn has_dialog(&self, node: usize, subscription: u64) -> bool {
-        self.nodes.get(node).and_then(|watch| watch.seen.get(&subscription)).is_some_and(|seen| seen.dialog.is_some())
+        self.nodes
+            .get(node)
+            .and_then(|watch| watch.seen.get(&subscription))
+            .is_some_and(|seen| seen.dialog.is_some() && !seen.behind)
     }
 
     /// A message reaches a node.
@@ -382,6 +390,7 @@ impl Checkers {
         }
         // What was said goes on to bind, whatever is remembered of it.
         let mut legs = core::mem::take(&mut watch.legs);
+        let mut forgotten = core::mem::take(&mut watch.forgotten);
         if store == Store::Stale {
             // It cannot know of an end that came later.
             // Nor of a shorter duration.
@@ -389,9 +398,14 @@ impl Checkers {
                 leg.over = false;
                 leg.granted = Some(u32::MAX);
             }
+            // Nor of a later NOTIFY: a copy of one before that is news to it.
+            for (dialog, cseq) in core::mem::take(&mut watch.taken) {
+                let latest = forgotten.entry(dialog).or_default();
+                *latest = cseq.max(*latest);
+            }
         }
         let minted = core::mem::take(&mut watch.minted);
-        *watch = Watch { legs, minted, damaged: watch.damaged, ..Watch::default() };
+        *watch = Watch { legs, minted, forgotten, damaged: watch.damaged, ..Watch::default() };
     }
 }
 
@@ -595,6 +609,7 @@ impl Watch {
                 if let Some((other, _)) = other {
                     return Some((Invariant::ForeignDialog, format!("{event:?} belongs to subscription {other:x}")));
                 }
+                let behind = self.forgotten.get(&came.dialog).is_some_and(|latest| cseq < latest);
                 let seen = self.seen.entry(id).or_default();
                 if seen.dialog.is_some_and(|dialog| dialog != came.dialog) {
                     return Some((Invariant::ForeignDialog, format!("{event:?} is of another dialog")));
@@ -603,6 +618,7 @@ impl Watch {
                     return Some((Invariant::NotifyOrder, format!("{event:?} after {}", seen.cseq)));
                 }
                 seen.dialog = Some(came.dialog);
+                seen.behind = behind;
                 seen.reverse = came.reverse;
                 seen.cseq = *cseq;
                 seen.notifier_tag = came.notifier_tag;

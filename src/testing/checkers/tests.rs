@@ -498,3 +498,35 @@ fn a_silent_watcher_is_seen_by_the_others() {
     rig.gets(NOTIFIER, &answer(3));
     assert!(!rig.checkers.has_silent(NOTIFIER, other, Duration::from_secs(3)));
 }
+
+/// A late copy of a NOTIFY that an earlier life took is news to an older memory:
+/// what it tells is compared with nothing. Nor does it count as told.
+#[test]
+fn a_late_copy_says_nothing_of_the_present() {
+    let id = SubscriptionId(raw(0)).as_u64();
+    let after = |cseq: u32, store: Store| {
+        let mut rig = Rig::sound();
+        rig.checkers.restarted(WATCHER, store);
+        rig.gets(WATCHER, &notify(cseq, "active;expires=600", "x"));
+        rig.tells(WATCHER, &told(0, cseq, "x"));
+        assert!(rig.checkers.violation().is_none(), "{:?}", rig.checkers.violation());
+        rig
+    };
+    for (cseq, is_compared) in [(1, false), (2, true), (3, true)] {
+        let rig = after(cseq, Store::Stale);
+        assert_eq!(rig.checkers.path(WATCHER, id).is_some(), is_compared, "{cseq}");
+        assert_eq!(rig.checkers.has_dialog(WATCHER, id), is_compared, "{cseq}");
+    }
+    let mut rig = after(1, Store::Stale);
+    rig.gets(WATCHER, &notify(3, "active;expires=600", "y"));
+    rig.tells(WATCHER, &told(0, 3, "y"));
+    assert!(rig.checkers.path(WATCHER, id).is_some(), "a later one counts");
+    // Not even after another crash with the same memory.
+    let mut rig = after(1, Store::Stale);
+    rig.checkers.restarted(WATCHER, Store::Stale);
+    rig.gets(WATCHER, &notify(1, "active;expires=600", "x"));
+    rig.tells(WATCHER, &told(0, 1, "x"));
+    assert!(rig.checkers.path(WATCHER, id).is_none());
+    // A memory that is whole has forgotten nothing.
+    assert!(after(3, Store::Intact).checkers.path(WATCHER, id).is_some());
+}
