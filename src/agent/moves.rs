@@ -180,7 +180,8 @@ impl Agent {
                 if watcher.flow != flow && watcher.destination != Some(flow) {
                     return;
                 }
-                if self.config.policy.flow_gone == crate::FlowGone::Remove {
+                let depends = watcher.destination == Some(flow) || watcher.direct;
+                if depends && self.config.policy.flow_gone == crate::FlowGone::Remove {
                     self.remove_watcher(id.slot);
                     self.push_event(Event::WatcherGone { watcher: WatcherId(id), why: Gone::FlowGone });
                 } else if watcher.destination == Some(flow) {

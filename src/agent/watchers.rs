@@ -446,7 +446,9 @@ impl Agent {
     /// (INT-11). What is found so is not lost for another.
     fn has_other_way(&self, slot: u32) -> bool {
         let Some(watcher) = self.watchers.at(slot) else { return false };
-        let arrival = self.flows.get(watcher.flow).filter(|arrival| arrival.flow().stream.is_some());
+        // A proxy's connection that is in no route set leads nowhere.
+        let leads = |arrival: &&super::flows::FlowRecord| watcher.direct && arrival.flow().stream.is_some();
+        let arrival = self.flows.get(watcher.flow).filter(leads);
         match watcher.pinned {
             None => false,
             Some(true) => {

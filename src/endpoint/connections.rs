@@ -227,7 +227,7 @@ impl Connections {
 
     fn remove(&mut self, slot: u32) -> Option<Connection> {
         let connection = self.list.remove(slot)?;
-        if connection.flow.is_none() {
+        if connection.flow.is_none() && !connection.closing {
             self.opened(slot);
         }
         let key = remote_hash(&self.entropy, connection.transport, connection.remote);
@@ -343,6 +343,8 @@ impl Core {
         connection.closing = true;
         let clients = connection.clients.clone();
         let (transport, remote) = (connection.transport, connection.remote);
+        // Its place is for the next address that they try.
+        self.connections.opened(connect.0.slot);
         for slot in clients {
             self.mark_down(now, slot, transport, remote, None);
             self.client_failed(now, slot, Failure::Transport);

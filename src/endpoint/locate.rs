@@ -136,7 +136,7 @@ impl Plan {
     /// which is not kept where it is that address.
     pub(super) fn server_name(&self, remote: SocketAddr) -> Bytes {
         if self.server_name.is_empty() {
-            return Bytes::from(alloc::format!("{}", remote.ip()).into_bytes());
+            return Bytes::from(alloc::format!("{}", remote.ip().to_canonical()).into_bytes());
         }
         self.server_name.clone()
     }

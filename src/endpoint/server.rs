@@ -390,7 +390,7 @@ impl Core {
         let can = !matches!(transport, Transport::Ws | Transport::Wss);
         let target = server.backup.take().filter(|remote| can && self.locals.towards(transport, *remote).is_some());
         let way = target.and_then(|remote| {
-            let name = alloc::format!("{}", remote.ip());
+            let name = alloc::format!("{}", remote.ip().to_canonical());
             self.connect(transport, remote, &Bytes::from(name.into_bytes()))
         });
         match way {
@@ -399,6 +399,7 @@ impl Core {
                 if let Some(connection) = self.connections.at_mut(slot) {
                     connection.servers.push(id);
                 }
+                self.connections.note_waiters(slot);
             }
             None => self.end_server(id.slot),
         }

@@ -107,7 +107,7 @@ impl Core {
             if client.machine.take().is_some() {
                 client.repeated = true;
                 client.nonce = self.entropy.next_nonce();
-            } else {
+            } else if failed.is_none() {
                 self.no_stream.mark(now, &self.entropy, flow.remote);
             }
             self.arm_client(slot);

@@ -355,12 +355,12 @@ impl fmt::Debug for Uri<'_> {
     }
 }
 
-/// Takes `scheme:` and gives the scheme.
 /// Whether `text`, which is a URI, has the scheme `sips`.
 pub(crate) fn is_sips(text: &[u8]) -> bool {
     text.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"sips:"))
 }
 
+/// Takes `scheme:` and gives the scheme.
 pub(crate) fn take_scheme<'a>(cursor: &mut Cursor<'a>) -> Option<&'a [u8]> {
     if cursor.rest().starts_with(b"sip:") {
         let scheme = cursor.rest().get(..3);

@@ -13,6 +13,7 @@ mod moves;
 mod names;
 mod peer;
 mod pinned;
+mod places;
 mod redirects;
 mod routes;
 #[cfg(feature = "digest")]

@@ -292,7 +292,7 @@ fn silent_phones_do_not_make_a_failed_server_forgotten() {
 }
 
 /// The driver was asked for one connection: its name, and where to.
-fn connect(kit: &mut Kit) -> (ConnectId, SocketAddr) {
+pub fn connect(kit: &mut Kit) -> (ConnectId, SocketAddr) {
     let connects = kit.io().into_iter().filter_map(|io| match io {
         Io::Connect { connect, remote, .. } => Some((connect, remote)),
         _ => None,

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
+use core::num::NonZeroU32;
 use core::ops::Bound;
 
 use super::super::Agent;
@@ -16,6 +17,9 @@ pub(crate) struct Changes {
     changed: BTreeSet<(u8, RawId)>,
     /// What was named last.
     last: Option<(u8, RawId)>,
+    /// The watcher that a resource was named for out of turn: it is next, even
+    /// if that has changed again.
+    ahead: Option<(u8, RawId)>,
 }
 
 fn key(object: ObjectId) -> (u8, RawId) {
@@ -57,8 +61,20 @@ impl Agent {
         };
         let behind = |last| changes.changed.range((Bound::Excluded(last), Bound::Unbounded)).next();
         let next = changes.last.and_then(behind).or_else(|| changes.changed.first()).copied()?;
+        // Its resource, and whatever had that one's place before, come first even when the round is past them.
+        if next.0 == 2
+            && let Some(slot) = self.watchers.get(next.1).map(|watcher| watcher.resource)
+            && let Some(first) =
+                changes.changed.range((0, RawId { slot, generation: NonZeroU32::MIN })..).next().copied()
+            && (first.0, first.1.slot) == (0, slot)
+            && (self.resources.get(first.1).is_none() || changes.ahead.replace(next) != Some(next))
+        {
+            changes.changed.remove(&first);
+            return Some(object(first));
+        }
         changes.changed.remove(&next);
         changes.last = Some(next);
+        changes.ahead = None;
         Some(object(next))
     }
 

@@ -431,13 +431,16 @@ impl Agent {
 
     /// What [`Policy::flow_gone`](crate::Policy) says of one watcher.
     fn lose_flow(&mut self, id: RawId) {
-        if self.config.policy.flow_gone == crate::FlowGone::Remove {
+        let Some(watcher) = self.watchers.at(id.slot) else { return };
+        let is_gone = |flow: FlowId| self.flows.get(flow).is_some_and(|record| record.gone);
+        let lost = watcher.destination.is_some_and(is_gone);
+        let depends = lost || (watcher.direct && is_gone(watcher.flow));
+        if depends && self.config.policy.flow_gone == crate::FlowGone::Remove {
             self.remove_watcher(id.slot);
             self.push_event(Event::WatcherGone { watcher: WatcherId(id), why: Gone::FlowGone });
             return;
         }
-        let destination = self.watchers.at(id.slot).and_then(|watcher| watcher.destination);
-        if destination.is_some_and(|to| self.flows.get(to).is_some_and(|record| record.gone)) {
+        if lost {
             let listed = self.unlink(id.slot);
             self.forget_destination(id.slot);
             if listed {

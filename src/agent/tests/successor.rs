@@ -320,3 +320,39 @@ fn every_change_gets_its_turn() {
     }
     panic!("{named:?}");
 }
+
+/// Does at the standby what has changed.
+fn keep_up(rig: &mut Rig, standby: &mut Agent) {
+    while let Some(object) = rig.agent.poll_changed() {
+        let mut record = Vec::new();
+        match rig.agent.export(rig.now, object, &mut record) {
+            Ok(()) => assert_eq!(standby.import(rig.now, Duration::ZERO, &record), Ok(object)),
+            Err(_) => standby.forget(rig.now, object).unwrap(),
+        }
+    }
+}
+
+/// A resource that took the place of another is told before those who watch
+/// it, wherever the round is, and after the end of that one.
+#[test]
+fn a_watcher_is_named_behind_its_resource() {
+    let mut rig = Rig::new();
+    let first = rig.resource("sip:me@192.0.2.1");
+    let mut peer = rig.watched(udp(PEER), "a");
+    let mut standby = empty(&rig);
+    keep_up(&mut rig, &mut standby);
+    let notify = rig.sent.last().unwrap().clone();
+    rig.respond(&notify, 200, "");
+    let end = peer.refresh(0);
+    rig.receive(udp(PEER), &end);
+    let last = rig.pass(Duration::from_secs(6)).pop().unwrap_or_else(|| rig.sent.last().unwrap().clone());
+    rig.respond(&last, 200, "");
+    assert_eq!(rig.agent.watchers().count(), 0);
+    keep_up(&mut rig, &mut standby);
+    rig.agent.remove_resource(rig.now, first, &crate::Reason::NoResource).unwrap();
+    let second = rig.resource("sip:me@192.0.2.1");
+    rig.watched(udp(PEER), "b");
+    keep_up(&mut rig, &mut standby);
+    assert_eq!(standby.resources().collect::<Vec<_>>(), [second]);
+    assert_eq!(standby.watchers().count(), 1);
+}
