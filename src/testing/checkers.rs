@@ -185,8 +185,9 @@ impl Checkers {
             let branch = key(&[facts.branch]);
             if let Some(sending) = watch.sending.get_mut(&branch) {
                 sending.open = false;
-                // A proxy repeats what was damaged on its way to it, and nothing shows that but the tags.
-                again = Some((sending.dialog, mangled || dialog != sending.dialog));
+                // A proxy repeats what was damaged on its way to it, and nothing shows that but the text.
+                let method = facts.answers(b"NOTIFY") || facts.answers(b"SUBSCRIBE");
+                again = Some((sending.dialog, mangled || !method || dialog != sending.dialog));
                 if watch.unanswered.get(&sending.dialog).is_some_and(|(latest, _)| *latest == branch) {
                     watch.unanswered.remove(&sending.dialog);
                 }
@@ -195,7 +196,7 @@ impl Checkers {
                 && let Some(leg) = watch.legs.get_mut(&dialog)
             {
                 // What is damaged, be it the method in CSeq, may have been dropped, and a restart says it again.
-                leg.again |= facts.status >= 300 || damaged;
+                leg.again |= facts.status >= 300 || damaged || (leg.latest == branch && leg.cseq != facts.cseq);
             }
         } else if facts.is(b"SUBSCRIBE") {
             let now = watch.now.unwrap_or(now);
@@ -488,7 +489,7 @@ impl Watch {
         let previous = self.sending.get_mut(&leg.latest);
         let busy = previous.as_ref().is_some_and(|previous| Self::is_open(previous, now));
         // The node may be about to say that it gave the connection up.
-        let excuse = previous.as_ref().filter(|previous| busy && notify && previous.stream != flow.stream);
+        let excuse = previous.as_ref().filter(|previous| previous.open && notify && previous.stream != flow.stream);
         let excuse = excuse.and_then(|previous| previous.stream);
         if known && facts.cseq < leg.cseq {
             broken = Some((Invariant::CseqBack, format!("{} after {}", line(), leg.cseq)));

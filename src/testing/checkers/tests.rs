@@ -257,6 +257,10 @@ fn nothing_after_the_end() {
     }
     // A proxy repeats it as it came there.
     stays_sound(|rig| restarts(rig, &answer(3).replace("tag=wn", "tag=wx"), false));
+    // A proxy may repeat as its own what was damaged on its way there.
+    for text in ["3 NO\u{2}IFY", "4 NOTIFY", "x NOTIFY"] {
+        stays_sound(|rig| restarts(rig, &answer(3).replace("3 NOTIFY", text), false));
+    }
     // A retransmission of the last word is none.
     stays_sound(|rig| {
         rig.passes(NOTIFIER, &notify(3, "terminated;reason=timeout", ""));
@@ -289,6 +293,15 @@ fn a_last_notify_on_a_closed_connection() {
         }
         rig.checkers.stream_closed(NOTIFIER, StreamId(2));
     };
+    // Even when its transaction may be over by the time that a pong is missed.
+    stays_sound(|rig| {
+        rig.stream = Some(StreamId(2));
+        rig.sends(NOTIFIER, &notify(3, "terminated", ""));
+        rig.waits(15);
+        rig.stream = Some(StreamId(3));
+        rig.sends(NOTIFIER, &notify(4, "terminated", ""));
+        rig.checkers.stream_closed(NOTIFIER, StreamId(2));
+    });
     for substate in ["terminated", "active;expires=600"] {
         stays_sound(|rig| gives_up(rig, substate, false));
         breaks(Invariant::OneInFlight, |rig| gives_up(rig, substate, true));
