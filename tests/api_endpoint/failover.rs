@@ -8,7 +8,7 @@ use sip_events::wire::{HeaderName, Transport};
 use sip_events::{Answer, Config, ConnectFailure, Ending, Event, Failure, Flow, Io, StreamId, Subscribe};
 
 use crate::kit::{Kit, Sent, addr};
-use crate::peer::told;
+use crate::peer::{resolve, told};
 
 const A: &str = "203.0.113.1:5070";
 const B: &str = "203.0.113.2:5070";
@@ -17,24 +17,10 @@ fn bob() -> Subscribe {
     Subscribe::new("sip:bob@example.com:5070", "presence").unwrap().expires(600).auto_resubscribe(false)
 }
 
-/// The two servers of `example.com`, whenever they are asked for.
-fn resolve(kit: &mut Kit) -> Vec<Sent> {
-    let servers: Vec<IpAddr> = [A, B].iter().map(|server| addr(server).ip()).collect();
-    let mut sent = Vec::new();
-    for io in kit.io() {
-        if let Io::Resolve { query, .. } = io {
-            let answer = Answer::Addresses { addresses: &servers, ttl: Duration::from_secs(86_400) };
-            kit.endpoint.handle_resolved(kit.now, query, answer).unwrap();
-            sent.extend(kit.drain());
-        }
-    }
-    sent
-}
-
 /// A first SUBSCRIBE, wherever it goes.
 fn subscribe(kit: &mut Kit) -> Sent {
     let mut sent = kit.subscribe(bob());
-    sent.extend(resolve(kit));
+    sent.extend(resolve(kit, &[A, B]));
     assert_eq!(sent.len(), 1, "{sent:?}");
     sent.remove(0)
 }
@@ -137,7 +123,7 @@ fn a_port_that_is_closed_comes_last_too() {
 fn streams_fail_over_as_datagrams_do() {
     let mut kit = Kit::new();
     kit.subscribe(Subscribe::new("sip:bob@example.com:5070;transport=tcp", "presence").unwrap());
-    resolve(&mut kit);
+    resolve(&mut kit, &[A, B]);
     let mut opened = 0;
     let mut open = |kit: &mut Kit| -> Option<(Flow, Vec<Sent>)> {
         let io = kit.io();

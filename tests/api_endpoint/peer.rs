@@ -1,9 +1,12 @@
 //! The other end of a dialog, made of text.
 
-use sip_events::wire::HeaderName;
-use sip_events::{Event, Flow};
+use std::net::IpAddr;
+use std::time::Duration;
 
-use crate::kit::{Kit, Request, Sent, peer};
+use sip_events::wire::HeaderName;
+use sip_events::{Answer, Event, Flow, Io};
+
+use crate::kit::{Kit, Request, Sent, addr, peer};
 
 /// A NOTIFY in the dialog that `subscribe` asked for, from the notifier with
 /// the tag `theirs`.
@@ -36,6 +39,20 @@ pub fn watched(kit: &mut Kit, request: &Request, flow: Flow) -> Sent {
     let mut sent = kit.accept_all();
     assert_eq!(sent.len(), 2, "{sent:?}");
     sent.pop().unwrap()
+}
+
+/// Answers every question for a name with the addresses of `servers`.
+pub fn resolve(kit: &mut Kit, servers: &[&str]) -> Vec<Sent> {
+    let servers: Vec<IpAddr> = servers.iter().map(|server| addr(server).ip()).collect();
+    let mut sent = Vec::new();
+    for io in kit.io() {
+        if let Io::Resolve { query, .. } = io {
+            let answer = Answer::Addresses { addresses: &servers, ttl: Duration::from_secs(86_400) };
+            kit.endpoint.handle_resolved(kit.now, query, answer).unwrap();
+            sent.extend(kit.drain());
+        }
+    }
+    sent
 }
 
 pub fn line(sent: &Sent) -> &str {

@@ -1,35 +1,20 @@
 //! Requests whose way is known from before, when that way ends.
 
-use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::net::SocketAddr;
 
 use sip_events::wire::{HeaderName, Transport};
 use sip_events::{
-    Answer, Body, Config, ConnectId, Delivery, Event, Flow, Io, Limits, Policy, StreamId, Subscribe, SubscriptionId,
+    Body, Config, ConnectId, Delivery, Event, Flow, Io, Limits, Policy, StreamId, Subscribe, SubscriptionId,
 };
 
 use crate::kit::{Kit, LOCAL, Request, Sent, addr, peer, stream};
-use crate::peer::{establish_on, line, told, watched};
+use crate::peer::{establish_on, line, resolve, told, watched};
 
 const A: &str = "203.0.113.1:5060";
 const B: &str = "203.0.113.2:5060";
 const BY_TCP: &str = "Contact: <sip:alice@198.51.100.7:5080;transport=tcp>\r\nEvent: presence\r\nExpires: 600\r\n";
 const BY_PROXY: &str = "Record-Route: <sip:proxy.example.com:5060;lr>\r\nContact: <sip:alice@198.51.100.7:5080>\r\n\
      Event: presence\r\nExpires: 600\r\n";
-
-/// Answers every question for a name with A and B.
-fn resolve(kit: &mut Kit) -> Vec<Sent> {
-    let servers: Vec<IpAddr> = [A, B].iter().map(|server| addr(server).ip()).collect();
-    let mut sent = Vec::new();
-    for io in kit.io() {
-        if let Io::Resolve { query, .. } = io {
-            let answer = Answer::Addresses { addresses: &servers, ttl: Duration::from_secs(86_400) };
-            kit.endpoint.handle_resolved(kit.now, query, answer).unwrap();
-            sent.extend(kit.drain());
-        }
-    }
-    sent
-}
 
 fn change(kit: &mut Kit, body: &str) {
     let bob = kit.endpoint.resources().next().unwrap();
@@ -116,7 +101,7 @@ fn a_notify_whose_proxy_is_lost_goes_to_the_other_one() {
     let mut kit = Kit::notifier();
     kit.feed(peer(), Request { more: BY_PROXY, ..Request::subscribe("s1") }.bytes());
     kit.accept_all();
-    let first = resolve(&mut kit).remove(0);
+    let first = resolve(&mut kit, &[A, B]).remove(0);
     assert_eq!(first.flow.remote, addr(A));
     kit.feed(first.flow, first.answer("200 OK", ""));
     kit.run_millis(6_000);
@@ -140,7 +125,7 @@ fn a_notify_whose_proxy_is_lost_goes_to_the_other_one() {
 /// A dialog whose requests go to A, which is one address of a name; its id.
 fn served_by_a(kit: &mut Kit) -> SubscriptionId {
     let mut sent = kit.subscribe(Subscribe::new("sip:bob@example.com:5060", "presence").unwrap().expires(600));
-    sent.extend(resolve(kit));
+    sent.extend(resolve(kit, &[A, B]));
     let first = sent.remove(0);
     kit.feed(first.flow, first.answer("200 OK", "Expires: 600\r\n"));
     let notify = String::from_utf8(crate::peer::notify(&first, 1, "active;expires=600", "")).unwrap();
@@ -274,7 +259,7 @@ fn silent_phones_do_not_make_a_failed_server_forgotten() {
     let mut kit = Kit::notifier();
     let bob = || Subscribe::new("sip:bob@example.com:5060", "presence").unwrap().auto_resubscribe(false);
     kit.subscribe(bob());
-    assert_eq!(resolve(&mut kit).remove(0).flow.remote, addr(A));
+    assert_eq!(resolve(&mut kit, &[A, B]).remove(0).flow.remote, addr(A));
     kit.run_millis(1_000);
     let calls: Vec<String> = (0..70).map(|n| format!("call{n}")).collect();
     for (n, call) in calls.iter().enumerate() {
@@ -308,7 +293,7 @@ fn a_busy_server_is_left_though_its_connection_is_open() {
     const BOB: &str = "sip:bob@example.com:5060;transport=tcp";
     let mut kit = Kit::new();
     kit.subscribe(Subscribe::new(BOB, "presence").unwrap().expires(600));
-    resolve(&mut kit);
+    resolve(&mut kit, &[A, B]);
     let (id, remote) = connect(&mut kit);
     assert_eq!(remote, addr(A));
     let flow = stream(5, A);
