@@ -28,6 +28,10 @@ awk 'BEGIN { printf "%-22s %9s %9s %9s %10s %8s %8s\n", "growing", "1 KiB", "4 K
     if (all > 1.1 || last > 1.2) { failed = 1; print "    grows faster than its input: " $1 }
 }
 END { exit failed }' "$work/growing" || failed=1
+# The wrong digit at each place of a digest, or none.
+for at in $(seq 0 64); do count digest-right "$at"; done | sort -u >"$work/places"
+echo "digest, each of 65 places: $(tr '\n' ' ' <"$work/places")"
+[ "$(wc -l <"$work/places")" = 1 ] || failed=1
 awk 'BEGIN { printf "%-22s %9s %9s %12s %12s %8s\n", "pair", "one", "other", "", "", "ratio" }
 { printf "%-22s %9s %9s %12d %12d %8.4f\n", $1, $2, $3, $4, $5, $5 / $4 }' "$work/pairs"
 exit "${failed:-0}"
